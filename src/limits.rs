@@ -1,0 +1,18 @@
+//! Every hard limit of the store, in one place.
+
+/// The longest document id, in bytes.
+pub const ID_BYTES_MAX: usize = 1024;
+/// The longest text of a document, in bytes.
+pub const TEXT_BYTES_MAX: usize = 64 << 20;
+/// The longest metadata of a document as compact JSON, in bytes.
+pub const METADATA_BYTES_MAX: usize = 16 << 20;
+/// The deepest nesting of metadata and of filters.
+pub const DEPTH_MAX: usize = 64;
+/// The largest dimension of a vector.
+pub const DIM_MAX: usize = 65_536;
+/// The most parts that one document is split into.
+pub const PARTS_MAX: usize = 65_536;
+/// The least memory budget, in bytes.
+pub const MEMORY_BUDGET_MIN: u64 = 32 << 20;
+/// The vectors kept in the tail before they are sealed into a segment, in bytes.
+pub const TAIL_BYTES_MAX: usize = 8 << 20;

@@ -1,0 +1,61 @@
+//! Exact search over many blocks by several threads.
+
+use std::num::NonZero;
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::exact::{Block, Query, Selection, scan};
+use super::topk::TopK;
+use crate::error::Result;
+
+/// The bytes of vectors that a thread takes at a time: some tenths of a millisecond of reading.
+const PIECE_BYTES: usize = 4 << 20;
+
+/// Finds the `k` best documents of all blocks with up to `threads` threads, the caller's being one.
+///
+/// The result is that of [`scan`] over the blocks, whatever the number of threads and the split. Threads take pieces of
+/// blocks as they come free; where the system refuses a thread, the others do its work. Blocks on: its threads.
+/// # Errors
+/// As [`scan`].
+pub(crate) fn scan_parallel(
+    blocks: &[Block<'_>],
+    query: &Query,
+    selection: &Selection<'_>,
+    owner: &(dyn Fn(u64) -> u64 + Sync),
+    k: usize,
+    threads: NonZero<usize>,
+) -> Result<TopK> {
+    let pieces = pieces(blocks);
+    let taken = AtomicUsize::new(0);
+    let work = || -> Result<TopK> {
+        let mut top = TopK::new(k);
+        while let Some((block, positions)) = pieces.get(taken.fetch_add(1, Ordering::Relaxed)) {
+            scan(&block.slice(positions.clone()), query, selection, &|row| owner(row), &mut top)?;
+        }
+        Ok(top)
+    };
+    thread::scope(|scope| {
+        let helpers: Vec<_> = (1..threads.get().min(pieces.len()))
+            .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        let mut top = work();
+        for helper in helpers {
+            let other = helper.join().unwrap_or_else(|panic| resume_unwind(panic));
+            top = top.and_then(|mut top| {
+                top.merge(other?);
+                Ok(top)
+            });
+        }
+        top
+    })
+}
+
+fn pieces<'a, 'v>(blocks: &'a [Block<'v>]) -> Vec<(&'a Block<'v>, Range<usize>)> {
+    let cut = |block: &'a Block<'v>| {
+        let step = (PIECE_BYTES / block.vector_bytes()).max(1);
+        (0..block.len()).step_by(step).map(move |at| (block, at..(at + step).min(block.len())))
+    };
+    blocks.iter().flat_map(cut).collect()
+}

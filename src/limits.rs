@@ -16,3 +16,5 @@ pub const PARTS_MAX: usize = 65_536;
 pub const MEMORY_BUDGET_MIN: u64 = 32 << 20;
 /// The vectors kept in the tail before they are sealed into a segment, in bytes.
 pub const TAIL_BYTES_MAX: usize = 8 << 20;
+/// The memory of a compiled regular expression of a filter, in bytes; its lazy automaton may take as much again.
+pub const REGEX_BYTES_MAX: usize = 2 << 20;

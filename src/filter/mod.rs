@@ -1,0 +1,31 @@
+//! The filter language: which documents a search, delete, count, list or export is about.
+//!
+//! `docs/filter.md` is the reference. A filter is JSON in the manner of `MongoDB`, or is built in Rust; both go through
+//! one parser into one syntax tree of typed operands, which [`Filter::matches`] evaluates and a planner may inspect.
+
+#![allow(dead_code, unused_imports, reason = "used by the store layer")]
+
+mod builder;
+mod date;
+mod eval;
+mod expression;
+mod fault;
+mod literal;
+mod lookup;
+mod node;
+mod operand;
+mod parse;
+mod pattern;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use builder::Field;
+pub use expression::{Candidate, Filter};
+pub use operand::Operand;
+
+pub(crate) use date::Date;
+pub(crate) use literal::{Literal, Number, Set};
+pub(crate) use lookup::reach;
+pub(crate) use node::{Bound, Node, Subject, Test};

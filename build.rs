@@ -1,5 +1,4 @@
 //! Compiles the C++ shim against the headers of FAISS.
-#![expect(clippy::print_stdout, reason = "a build script speaks to Cargo through its standard output")]
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -41,7 +40,7 @@ fn faiss_dir() -> Option<PathBuf> {
     Some(dir)
 }
 
-/// Returns the C++ flags with which the bundled FAISS in `dir` was built, from the cache that `CMake` leaves behind.
+/// Returns the C++ flags with which the bundled FAISS in `dir` was built, from the cache that CMake leaves behind.
 fn cmake_flags(dir: &Path) -> Option<String> {
     let path = dir.join("build").join("CMakeCache.txt");
     println!("cargo:rerun-if-changed={}", path.display());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use object::{Object as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 /// The names of all symbols of an executable, mangled as they are.
 fn symbols(executable: &Path) -> BTreeSet<String> {
@@ -28,6 +28,19 @@ fn faiss_is_the_expected_version_and_optimised() {
         assert!(words.contains(&"OPTIMIZE"), "{build}");
         assert!(words.iter().any(|word| word.starts_with("AVX")), "{build}: FAISS is built for plain x86-64");
     }
+}
+
+/// Constructors of FAISS use its instructions: the check of the processor has to be the first function that runs.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn the_processor_is_checked_before_any_constructor() {
+    let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let file = object::File::parse(&*bytes).unwrap();
+    let constructors = file.section_by_name(".init_array").unwrap();
+    let is_guard =
+        |symbol: &object::Symbol<'_, '_>| symbol.name().is_ok_and(|name| name.contains("CPU_GUARD"));
+    let guard = file.symbols().find(is_guard).expect("the guard is not linked");
+    assert_eq!(guard.address(), constructors.address());
 }
 
 /// FAISS parses no bytes in a program of ours: its reader has no checks to speak of against hostile files. Our own

@@ -2,12 +2,24 @@
 
 use crate::error::{Error, Result};
 
+/// Ends the process with a message and status 1 if [`require_cpu`] fails. For use before `main`: see `ffi::CPU_GUARD`.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(super) extern "C" fn exit_if_unfit() {
+    use std::io::Write as _;
+
+    if let Err(error) = require_cpu() {
+        // Without a standard error there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "error: {error}");
+        std::process::exit(1);
+    }
+}
+
 /// Checks that the processor has every instruction set of the flags in `.cargo/config.toml`.
 ///
 /// Cost: none after the first call; the standard library keeps what it detected.
 /// # Errors
 /// `Unavailable` naming the missing instruction sets.
-pub(crate) fn require_cpu() -> Result<()> {
+pub(super) fn require_cpu() -> Result<()> {
     require(&detected())
 }
 

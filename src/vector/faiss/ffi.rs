@@ -36,6 +36,16 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
+/// Checks the processor before any C++ constructor runs. Those of FAISS use its instructions, so on a processor without
+/// them the process would die there, long before `main` could say why (seen under emulation). The functions listed in
+/// this section run in the order of its number; C++ constructors have none and come last.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[used]
+// SAFETY: the section holds pointers to functions of the C convention, which this is; the function touches nothing that
+// a constructor would have to prepare: it asks the processor, and on failure writes to standard error and exits.
+#[unsafe(link_section = ".init_array.00098")]
+static CPU_GUARD: extern "C" fn() = super::cpu::exit_if_unfit;
+
 /// A buffer that the shim writes text into.
 struct Text([c_char; TEXT_BYTES]);
 

@@ -12,6 +12,9 @@ use crate::error::Result;
 pub(in crate::vector) use ffi::oracle_write_flat;
 
 /// Which FAISS this program contains.
+///
+/// On x86-64 Linux a program that links this crate checks the processor before `main`: without AVX2, FMA, F16C and
+/// POPCNT it ends with a message and status 1, because the constructors of FAISS would end it without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FaissBuild {

@@ -55,8 +55,8 @@ impl<R: Read> FlatReader<R> {
         };
         fields.flat_name(&flat)?;
         let header = FlatHeader { metric: flat.metric, dim: flat.dim, rows: flat.rows, naming };
-        let needed = header.stream_bytes().map_or("more than 2^64".to_owned(), |bytes| bytes.to_string());
-        fields.expect("length of the file in bytes", len.to_string(), needed)?;
+        // A length that passes u64 is one that no file has.
+        fields.expect("length of the file in bytes", len, header.stream_bytes().unwrap_or(u64::MAX))?;
         let values = u64::from_le_bytes(fields.array("number of values")?);
         let values_wanted = header.rows.saturating_mul(widen(header.dim));
         fields.expect("number of values", values, values_wanted)?;
@@ -185,7 +185,7 @@ impl<R: Read> Fields<R> {
         let [trained] = self.array("trained mark")?;
         let metric = i32::from_le_bytes(self.array("metric")?);
 
-        require_known(&name)?;
+        require_known(name)?;
         self.expect("trained mark", trained, 1)?;
         let dim = match usize::try_from(dim) {
             Ok(dim) if dim > 0 => dim,
@@ -221,7 +221,12 @@ impl<R: Read> Fields<R> {
         }
     }
 
-    fn expect<T: PartialEq + std::fmt::Display>(&self, field: &str, found: T, expected: T) -> Result<()> {
+    fn expect<T: Copy + PartialEq + std::fmt::Display>(
+        &self,
+        field: &str,
+        found: T,
+        expected: T,
+    ) -> Result<()> {
         if found == expected {
             return Ok(());
         }
@@ -234,8 +239,8 @@ impl<R: Read> Fields<R> {
 }
 
 /// Checks that the reader understands indexes of this name: IVF, HNSW and quantised ones are not flat.
-fn require_known(name: &[u8; 4]) -> Result<()> {
-    match name {
+fn require_known(name: [u8; 4]) -> Result<()> {
+    match &name {
         b"IxFI" | b"IxF2" | b"IxFl" | b"IxMp" | b"IxM2" => Ok(()),
         _ => Err(Error::Unavailable {
             feature: "import of this FAISS index",

@@ -101,7 +101,7 @@ pub enum Error {
         /// The largest allowed.
         max: u64,
     },
-    /// A filter cannot be understood. [`Error::caret`] shows where.
+    /// A filter cannot be understood. `Error::caret` shows where.
     #[error("filter is not valid at {path}: {reason}")]
     Filter {
         /// The filter as given.

@@ -1,16 +1,30 @@
-//! SQLite for documents and vectors.
+//! `SQLite` for documents and vectors.
 
 mod caret;
+mod catalog;
+mod checksum;
+mod codec;
 mod document;
+mod embed;
 pub mod error;
 mod filter;
 pub mod ids;
 mod json;
 pub mod limits;
 pub mod metric;
+mod storage;
+mod store;
 mod vector;
 
 pub use document::{Document, Metadata, Part};
+pub use embed::{Embedder, Embeddings, ModelIdentity};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Candidate, Field, Filter, Operand};
 pub use metric::Metric;
+pub use storage::Occupancy;
+pub use store::{
+    CancelToken, CheckLevel, CheckReport, CommitReport, CompactReport, ConflictPolicy, Control, Damage,
+    DeleteReport, Documents, Durability, Hit, OpenOptions, Progress, Query, SegmentStats, Snapshot, Stats,
+    Store, WriteTxn,
+};
+pub use vector::faiss::FaissBuild;

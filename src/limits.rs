@@ -16,5 +16,12 @@ pub const PARTS_MAX: usize = 65_536;
 pub const MEMORY_BUDGET_MIN: u64 = 32 << 20;
 /// The vectors kept in the tail before they are sealed into a segment, in bytes.
 pub const TAIL_BYTES_MAX: usize = 8 << 20;
+/// The vectors of one segment, in bytes.
+pub const SEGMENT_BYTES_MAX: usize = 1 << 30;
+/// A segment that is written while rows come in takes at most so many times the vectors of a full tail: room for them is
+/// reserved in the file.
+pub(crate) const BULK_SEGMENT_TAILS: usize = 8;
+/// The documents of a call that are checked, embedded and written together.
+pub(crate) const BATCH_DOCUMENTS: usize = 512;
 /// The memory of a compiled regular expression of a filter, in bytes; its lazy automaton may take as much again.
 pub const REGEX_BYTES_MAX: usize = 2 << 20;

@@ -1,1 +1,7 @@
 //! Integration tests.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy knows helpers of tests only inside cfg(test), which this crate has not"
+)]
+
+mod native;

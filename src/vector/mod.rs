@@ -1,10 +1,12 @@
-//! The vector engine: pure computation over slices of vectors, which know nothing of files or documents.
-
-#![allow(dead_code, reason = "used by the store layer")]
+//! The vector engine: tail, segments, exact search, and the bridge to FAISS.
 
 pub(crate) mod exact;
+pub(crate) mod faiss;
+pub(crate) mod faiss_stream;
 pub(crate) mod kernel;
 pub(crate) mod parallel;
+pub(crate) mod segment;
+pub(crate) mod tail;
 pub(crate) mod topk;
 
 #[cfg(test)]

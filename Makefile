@@ -1,0 +1,28 @@
+# Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
+.NOTPARALLEL:
+.PHONY: setup test lint bench
+
+export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
+# The Python that has FAISS, for the tests that open our files with it.
+export VDB_TEST_PYTHON := $(CURDIR)/.local/venv/bin/python
+# A threaded OpenBLAS reads this when it is loaded; our own threads are all that we want.
+export OPENBLAS_NUM_THREADS := 1
+
+CARGO_FLAGS := --release --locked
+
+# Runs everything that has to pass before a change is taken.
+test: setup lint
+	cargo test $(CARGO_FLAGS)
+	RUSTDOCFLAGS=-Dwarnings cargo doc $(CARGO_FLAGS) --no-deps
+
+# Checks the machine, installs what is missing, makes .local/venv. Quick when nothing is to be done.
+setup:
+	@scripts/setup.sh
+
+lint:
+	cargo fmt --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --all-targets --no-default-features --features faiss-bundled -- -D warnings
+
+bench: setup
+	cargo bench --profile release --locked

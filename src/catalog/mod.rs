@@ -1,0 +1,26 @@
+//! The catalog: everything small, as checksummed rows of redb tables.
+//!
+//! Every value ends in a crc32 over (table, key, value); records begin with a version byte. redb's commit is the only
+//! commit point of the file: what no committed row names does not exist.
+
+mod bitmap;
+mod read;
+mod record;
+mod rows;
+mod table;
+mod write;
+
+pub(crate) use bitmap::{add_rows, load_rows};
+pub(crate) use read::{ReadTxn, Rows};
+pub(crate) use record::{
+    Counters, DocumentRecord, ModelRecord, PartRecord, Record, SegmentRecord, SettingsRecord, SpaceRecord,
+    StoreRecord, VECTORS_F32,
+};
+pub(crate) use rows::{
+    blob, blobs, counters, id_row, initialise, keys, put_counters, settings, store, tail_row, tail_value,
+};
+pub(crate) use table::Table;
+pub(crate) use write::{Tables, WriteTxn};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use record::fuzz_rows;

@@ -1,0 +1,135 @@
+//! Reading one committed state of the catalog.
+
+use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
+
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+
+use super::record::Record;
+use super::table::Table;
+use crate::error::Result;
+use crate::storage::{Container, Db, OpenFile, Pin, guarded};
+
+/// What can be asked of a state of the catalog, committed or in the making.
+pub(crate) trait Rows {
+    /// The value of a key, verified.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Calls `visit` with each row from `from` on, in the order of the keys, until it answers `false`.
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()>;
+}
+
+/// Reads a record, if the key has one.
+pub(crate) fn find<T: Record>(rows: &dyn Rows, table: Table, key: &[u8]) -> Result<Option<T>> {
+    rows.get(table, key)?.map(|bytes| T::decode(&bytes)).transpose()
+}
+
+type RedbTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// A read transaction: sees one commit, and keeps what that commit names from being overwritten.
+pub(crate) struct ReadTxn {
+    // Fields drop in this order: the tables, the transaction, then the pin on the pages they read.
+    tables: [OnceLock<RedbTable>; Table::ALL.len()],
+    txn: Option<ReadTransaction>,
+    container: Arc<Container>,
+    _pin: Pin,
+}
+
+impl std::fmt::Debug for ReadTxn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadTxn").finish_non_exhaustive()
+    }
+}
+
+impl ReadTxn {
+    /// Begins to read the last commit.
+    pub(crate) fn begin(file: &OpenFile) -> Result<Self> {
+        let container = Arc::clone(&file.container);
+        container.check_process()?;
+        let pin = container.pin();
+        let db = file.db()?;
+        let txn = guarded(&container, "read", || match db {
+            Db::Writer(db) => db.begin_read(),
+            Db::Reader(db) => db.begin_read(),
+        })?;
+        Ok(ReadTxn { tables: Default::default(), txn: Some(txn), container, _pin: pin })
+    }
+
+    /// The container that it reads.
+    pub(crate) fn container(&self) -> &Arc<Container> {
+        &self.container
+    }
+
+    fn table(&self, table: Table) -> Result<&RedbTable> {
+        self.container.check_process()?;
+        let cell = &self.tables[table as usize];
+        if let Some(open) = cell.get() {
+            return Ok(open);
+        }
+        let Some(txn) = &self.txn else { return Err(crate::Error::invalid("snapshot", "it has ended")) };
+        let open = guarded(&self.container, "read", || txn.open_table(table.definition()))?;
+        Ok(cell.get_or_init(|| open))
+    }
+
+    /// Reads a record, if the key has one.
+    pub(crate) fn find<T: Record>(&self, table: Table, key: &[u8]) -> Result<Option<T>> {
+        find(self, table, key)
+    }
+}
+
+impl Drop for ReadTxn {
+    fn drop(&mut self) {
+        let (txn, tables) = (self.txn.take(), std::mem::take(&mut self.tables));
+        if !self.container.is_ours() {
+            std::mem::forget((txn, tables));
+            return;
+        }
+        let _ = guarded(&self.container, "end reading", || {
+            drop((tables, txn));
+            Ok::<_, redb::Error>(())
+        });
+    }
+}
+
+/// Runs a scan over any open table.
+pub(super) fn scan_table<'t>(
+    container: &Container,
+    table: Table,
+    open: &'t impl ReadableTable<&'static [u8], &'static [u8]>,
+    from: &[u8],
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+) -> Result<()> {
+    let mut range =
+        guarded(container, "read", || open.range::<&[u8]>((Bound::Included(from), Bound::Unbounded)))?;
+    while let Some((key, value)) = guarded(container, "read", || range.next().transpose())? {
+        let key = key.value();
+        if !visit(key, table.unseal(key, value.value())?)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Rows for ReadTxn {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let open = self.table(table)?;
+        match guarded(&self.container, "read", || open.get(key))? {
+            Some(value) => Ok(Some(table.unseal(key, value.value())?.to_vec())),
+            None => Ok(None),
+        }
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        scan_table(&self.container, table, self.table(table)?, from, visit)
+    }
+}

@@ -1,0 +1,216 @@
+//! The records of the catalog: rkyv behind one version byte.
+
+use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
+use rkyv::bytecheck::CheckBytes;
+use rkyv::rancor::Error as RkyvError;
+use rkyv::ser::allocator::ArenaHandle;
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The version of every record kind so far.
+const VERSION: u8 = 1;
+/// Vectors are stored as f32.
+pub(crate) const VECTORS_F32: u8 = 0;
+
+/// The store's identity.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct StoreRecord {
+    /// As in the preamble.
+    pub(crate) uuid: [u8; 16],
+    /// As in the preamble.
+    pub(crate) lineage: [u8; 16],
+    /// The version of vdb that created it.
+    pub(crate) created_by: String,
+}
+
+/// What may be chosen at creation.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct SettingsRecord {
+    /// Whether texts are indexed for full-text search.
+    pub(crate) text_index: bool,
+    /// The kind of index wanted: `auto`.
+    pub(crate) index: String,
+    /// The space that documents are added to.
+    pub(crate) active_space: u64,
+}
+
+/// Numbers that every commit may change.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Rises by one with each commit.
+    pub(crate) commit: u64,
+    /// The next row.
+    pub(crate) next_row: u64,
+    /// The next blob id.
+    pub(crate) next_blob: u64,
+    /// The next segment id.
+    pub(crate) next_segment: u64,
+    /// Documents that exist.
+    pub(crate) documents: u64,
+    /// Their rows.
+    pub(crate) parts: u64,
+    /// Vectors in the tail, dead ones included.
+    pub(crate) tail_rows: u64,
+    /// The commit that last changed `dead`.
+    pub(crate) dead_changed: u64,
+    /// The commit that last changed `continuation`.
+    pub(crate) continuation_changed: u64,
+    /// The commit that last changed `segments`.
+    pub(crate) segments_changed: u64,
+}
+
+/// The identity of an embedding model.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ModelRecord {
+    pub(crate) name: String,
+    pub(crate) pooling: String,
+    pub(crate) normalised: bool,
+    pub(crate) weights_sha256: String,
+    pub(crate) tokenizer_sha256: String,
+}
+
+/// A space of vectors.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SpaceRecord {
+    pub(crate) model: Option<ModelRecord>,
+    /// Absent until the first vector.
+    pub(crate) dim: Option<u32>,
+    /// The metric's name.
+    pub(crate) metric: String,
+    /// [`VECTORS_F32`].
+    pub(crate) vectors: u8,
+}
+
+/// One part of a document: a span of its text in bytes, and one row.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartRecord {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// Whether the row has a vector.
+    pub(crate) vector: bool,
+}
+
+/// A document.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct DocumentRecord {
+    pub(crate) id: String,
+    pub(crate) text: Option<String>,
+    /// Compact JSON of an object, as given.
+    pub(crate) metadata: String,
+    /// In the order of the rows, the first of which is the key; never empty.
+    pub(crate) parts: Vec<PartRecord>,
+}
+
+/// A segment: vectors in one blob. Offsets are bytes in the blob, multiples of 64.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentRecord {
+    pub(crate) space: u64,
+    pub(crate) blob: u64,
+    pub(crate) dim: u32,
+    /// The number of rows.
+    pub(crate) count: u64,
+    pub(crate) first_row: u64,
+    pub(crate) last_row: u64,
+    /// Where the inverse norms (f32) begin, for cosine.
+    pub(crate) norms_offset: Option<u64>,
+    /// Where the row numbers (u64) begin, unless they are consecutive.
+    pub(crate) rows_offset: Option<u64>,
+}
+
+/// What every record can do.
+pub(crate) trait Record: Sized {
+    /// As stored, without the table's checksum.
+    fn encode(&self) -> Result<Vec<u8>>;
+    /// Reads what `encode` made, checking everything.
+    fn decode(bytes: &[u8]) -> Result<Self>;
+}
+
+impl<T> Record for T
+where
+    T: for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, RkyvError>>,
+    T: Archive,
+    T::Archived:
+        for<'a> CheckBytes<HighValidator<'a, RkyvError>> + Deserialize<T, HighDeserializer<RkyvError>>,
+{
+    fn encode(&self) -> Result<Vec<u8>> {
+        let body = rkyv::to_bytes::<RkyvError>(self)
+            .map_err(|e| Error::invalid("record", format!("it cannot be encoded: {e}")))?;
+        let mut out = Vec::with_capacity(body.len() + 5);
+        out.push(VERSION);
+        out.extend_from_slice(&body);
+        Ok(out)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let Some((&version, body)) = bytes.split_first() else {
+            return Err(Error::corrupt("record", 0, "it is empty"));
+        };
+        if version != VERSION {
+            let found = format!("record version {version}");
+            return Err(Error::Version { found, oldest: u32::from(VERSION), newest: u32::from(VERSION) });
+        }
+        rkyv::from_bytes::<T, RkyvError>(body).map_err(|e| Error::corrupt("record", 1, e.to_string()))
+    }
+}
+
+/// Decodes `bytes` as every kind of record; none may panic or allocate more than the bytes justify.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_rows(bytes: &[u8]) {
+    let _ = StoreRecord::decode(bytes);
+    let _ = SettingsRecord::decode(bytes);
+    let _ = Counters::decode(bytes);
+    let _ = SpaceRecord::decode(bytes);
+    if let Ok(document) = DocumentRecord::decode(bytes) {
+        let again = document.encode().and_then(|bytes| DocumentRecord::decode(&bytes));
+        assert_eq!(again.ok().as_ref(), Some(&document));
+    }
+    let _ = SegmentRecord::decode(bytes);
+    let _ = crate::storage::BlobRecord::decode(bytes);
+    let _ = super::bitmap::decode(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> DocumentRecord {
+        DocumentRecord {
+            id: "doc_1".into(),
+            text: Some("딥러닝".into()),
+            metadata: r#"{"year":2020.0}"#.into(),
+            parts: vec![PartRecord { start: 0, end: 9, vector: true }],
+        }
+    }
+
+    #[test]
+    fn documents_survive() {
+        let bytes = sample().encode().unwrap();
+        assert_eq!(DocumentRecord::decode(&bytes).unwrap(), sample());
+    }
+
+    #[test]
+    fn another_version_is_refused_by_number() {
+        let mut bytes = sample().encode().unwrap();
+        bytes[0] = 9;
+        assert!(matches!(DocumentRecord::decode(&bytes), Err(Error::Version { .. })));
+        assert!(matches!(DocumentRecord::decode(&[]), Err(Error::Corrupt { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            fuzz_rows(&bytes);
+        }
+
+        #[test]
+        fn damaged_records_never_panic(at in 0usize..200, flip in 1u8..=255) {
+            let mut bytes = sample().encode().unwrap();
+            let at = at % bytes.len();
+            bytes[at] ^= flip;
+            fuzz_rows(&bytes);
+        }
+    }
+}

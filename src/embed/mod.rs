@@ -1,0 +1,63 @@
+//! Embedding: what turns texts into vectors, and how such a model is told from another.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::error::Result;
+
+/// What makes two models give the same vectors. A store remembers it, and refuses another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ModelIdentity {
+    /// Such as `all-MiniLM-L6-v2`.
+    pub name: String,
+    /// The number of values of a vector.
+    pub dim: usize,
+    /// How token vectors become one: `mean`, `cls`.
+    pub pooling: String,
+    /// Whether vectors are made one long.
+    pub normalised: bool,
+    /// SHA-256 of the weights, in hex; empty if unknown.
+    pub weights_sha256: String,
+    /// SHA-256 of the tokenizer, in hex; empty if unknown.
+    pub tokenizer_sha256: String,
+}
+
+impl fmt::Display for ModelIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let normalised = if self.normalised { "normalised" } else { "as computed" };
+        write!(f, "{} ({} dimensions, {} pooling, {normalised}", self.name, self.dim, self.pooling)?;
+        for (what, digest) in [("weights", &self.weights_sha256), ("tokenizer", &self.tokenizer_sha256)] {
+            if let Some(start) = digest.get(..8) {
+                write!(f, ", {what} {start}")?;
+            }
+        }
+        f.write_str(")")
+    }
+}
+
+/// The vectors of some texts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Embeddings {
+    /// Row-major, one row of `dim` values a text.
+    pub vectors: Vec<f32>,
+    /// How many texts were longer than the model reads, and were cut.
+    pub truncated: usize,
+}
+
+/// A source of vectors for texts. The vector of a text must not depend on the texts beside it.
+pub trait Embedder: Send + Sync {
+    /// Which model this is.
+    fn identity(&self) -> &ModelIdentity;
+
+    /// Computes one vector for each text.
+    ///
+    /// # Errors
+    /// `Embed` with the model's own error.
+    fn embed(&self, texts: &[&str]) -> Result<Embeddings>;
+
+    /// Cuts a text into parts that the model reads whole: spans in bytes on borders of characters, in order. By default
+    /// one part, the whole text.
+    fn split(&self, text: &str) -> Vec<Range<usize>> {
+        vec![0..text.len()]
+    }
+}

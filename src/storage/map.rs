@@ -1,0 +1,41 @@
+//! Read-only views of file bytes: memory maps, or owned copies where nothing can be mapped.
+#![expect(unsafe_code, reason = "a memory map is a promise about the file that the compiler cannot check")]
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+
+use memmap2::{Mmap, MmapOptions};
+use rkyv::util::AlignedVec;
+
+/// Bytes that do not change while they are held, aligned to 64 bytes at least.
+#[derive(Debug)]
+pub(crate) enum Bytes {
+    /// A map of the file.
+    Mapped(Mmap),
+    /// A copy, of files that are not on disk.
+    #[cfg_attr(not(test), expect(dead_code, reason = "made by the recording file of the crash tests"))]
+    Owned(AlignedVec<64>),
+}
+
+impl Bytes {
+    /// Maps `len` bytes of `file` from `offset` on, which must be a multiple of the page size and lie in the file.
+    pub(super) fn map(file: &File, offset: u64, len: usize) -> io::Result<Self> {
+        // SAFETY: the range is a blob's: written whole and synced before the catalog names it, and its pages are not
+        // written again while a snapshot that names it is alive, in any process (container: reuse rules). A foreign
+        // program that truncates the file under us can still raise SIGBUS; `docs/architecture.md` says so.
+        let map = unsafe { MmapOptions::new().offset(offset).len(len).map(file) }?;
+        Ok(Bytes::Mapped(map))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+}

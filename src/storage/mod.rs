@@ -1,0 +1,31 @@
+//! The container: one file of pages that holds redb's byte stream and immutable blobs.
+//!
+//! It knows nothing of documents, vectors or text. Everything reaches the disk through [`file::RawFile`]; which pages
+//! belong to the stream is told by the newest valid superblock, which pages belong to blobs by the catalog above.
+
+mod blob;
+mod container;
+mod extents;
+mod file;
+mod guard;
+mod header;
+mod layout;
+mod lock;
+mod map;
+mod open;
+mod overlay;
+mod pages;
+#[cfg(test)]
+pub(crate) mod recording;
+mod stream;
+mod superblock;
+
+pub(crate) use blob::{Blob, BlobRecord, BlobWriter, CHUNK_BYTES};
+pub use container::Occupancy;
+pub(crate) use container::{Container, Pin, Sabotage};
+pub(crate) use extents::Run;
+pub(crate) use guard::guarded;
+pub(crate) use layout::{DATA_PAGE, FORMAT_NEWEST, FORMAT_OLDEST, PAGE_BYTES};
+pub(crate) use open::{Access, Db, OpenFile, Settings, create_file, memory_file, open_file};
+#[cfg(test)]
+pub(crate) use open::{format_and_open, reopen};

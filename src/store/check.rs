@@ -1,0 +1,189 @@
+//! Verifying a store: whether what the catalog says is there, whole, and agrees.
+
+use std::collections::BTreeMap;
+
+use super::snapshot::{Snapshot, document_row};
+use super::{Control, Store};
+use crate::catalog::{self, Rows, Table};
+use crate::codec::{key_number, to_u64};
+use crate::error::{Error, Result};
+use crate::json;
+
+/// How thoroughly to check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckLevel {
+    /// Every row of the catalog, and that everything it names is in its place. The default.
+    #[default]
+    Quick,
+    /// And the checksum of every byte that is in use.
+    Deep,
+}
+
+/// Something that is damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The thing: `segment 3`, `row 7 of table documents`.
+    pub what: String,
+    /// What was expected and what was found.
+    pub detail: String,
+}
+
+/// What a check has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The number of things checked: rows, pages, blobs.
+    pub objects: u64,
+    /// What is damaged; empty for a sound store.
+    pub damage: Vec<Damage>,
+}
+
+impl CheckReport {
+    /// Whether nothing is damaged.
+    pub fn is_ok(&self) -> bool {
+        self.damage.is_empty()
+    }
+
+    /// Counts an object, and notes damage; other errors go on to the caller.
+    fn note(&mut self, result: Result<()>) -> Result<()> {
+        self.objects += 1;
+        match result {
+            Err(Error::Corrupt { what, detail, offset }) => {
+                self.damage.push(Damage { what, detail: format!("{detail} (at byte {offset})") });
+                Ok(())
+            }
+            Err(Error::Version { found, .. }) => {
+                self.damage.push(Damage { what: "record".into(), detail: format!("unknown {found}") });
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+pub(super) fn check(store: &Store, level: CheckLevel, control: &Control) -> Result<CheckReport> {
+    let snapshot = store.snapshot()?;
+    let mut report = CheckReport::default();
+    control.step("check", 0, None)?;
+    let tables = check_tables(&snapshot, control, &mut report)?;
+    if let Some(tables) = tables {
+        let agreement = agree(&snapshot, &tables);
+        report.note(agreement)?;
+    }
+    let blobs = catalog::blobs(snapshot.txn()).unwrap_or_default();
+    let runs: Vec<_> = blobs.values().map(crate::storage::BlobRecord::run).collect();
+    report.note(snapshot.txn().container().check_disjoint(&runs))?;
+    for segment in snapshot.view().segments.iter() {
+        control.step("check", report.objects, None)?;
+        let result = if level == CheckLevel::Deep { segment.check() } else { Ok(()) };
+        report.note(result)?;
+    }
+    if level == CheckLevel::Deep {
+        report.note(snapshot.txn().container().check_head())?;
+    }
+    Ok(report)
+}
+
+/// What the tables say, to be compared.
+#[derive(Default)]
+struct Tally {
+    /// First row -> id, parts.
+    documents: BTreeMap<u64, (String, u64)>,
+    /// Rows that should have a vector.
+    vectors: u64,
+    ids: BTreeMap<String, u64>,
+    tail: u64,
+}
+
+/// Reads every row of every table; `None` when a table could not be read to its end.
+fn check_tables(snapshot: &Snapshot, control: &Control, report: &mut CheckReport) -> Result<Option<Tally>> {
+    let mut tally = Tally::default();
+    let mut whole = true;
+    for table in Table::ALL {
+        let mut rows = 0;
+        let scan = snapshot.txn().scan(table, &[], &mut |key, value| {
+            rows += 1;
+            if rows % 1024 == 0 {
+                control.step("check", rows, None)?;
+            }
+            tally.row(table, key, value).map(|()| true)
+        });
+        report.objects += rows;
+        whole &= scan.is_ok();
+        report.note(scan)?;
+    }
+    Ok(whole.then_some(tally))
+}
+
+impl Tally {
+    fn row(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<()> {
+        match table {
+            Table::Documents => {
+                let (row, record) = document_row(key, value)?;
+                if !record.metadata.starts_with('{') || json::compact(&record.metadata).is_err() {
+                    return Err(table.damage(key, "the metadata are no JSON object"));
+                }
+                self.vectors += to_u64(record.parts.iter().filter(|part| part.vector).count());
+                self.documents.insert(row, (record.id, to_u64(record.parts.len())));
+            }
+            Table::Ids => {
+                let id = std::str::from_utf8(key).map_err(|_| table.damage(key, "the id is not UTF-8"))?;
+                let row = key_number(value).ok_or_else(|| table.damage(key, "value is no row number"))?;
+                self.ids.insert(id.to_owned(), row);
+            }
+            Table::Tail => {
+                catalog::tail_row(key, value)?;
+                self.tail += 1;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Compares what the tables say of the same things.
+fn agree(snapshot: &Snapshot, tally: &Tally) -> Result<()> {
+    let view = snapshot.view();
+    let counters = &view.counters;
+    let disagree = |what: &str, expected: u64, found: u64| {
+        Err(Error::corrupt(what, 0, format!("{expected} expected, {found} found")))
+    };
+    let documents = to_u64(tally.documents.len());
+    if documents != counters.documents {
+        return disagree("number of documents", counters.documents, documents);
+    }
+    let parts = tally.documents.values().map(|(_, parts)| parts).sum();
+    if parts != counters.parts {
+        return disagree("number of parts", counters.parts, parts);
+    }
+    if tally.tail != counters.tail_rows {
+        return disagree("number of rows in the tail", counters.tail_rows, tally.tail);
+    }
+    if to_u64(tally.ids.len()) != documents {
+        return disagree("number of ids", documents, to_u64(tally.ids.len()));
+    }
+    let mut next = 0;
+    for (&row, (id, parts)) in &tally.documents {
+        if tally.ids.get(id) != Some(&row) {
+            return Err(Table::Ids.damage(id.as_bytes(), &format!("it does not lead to row {row}")));
+        }
+        let end = row.saturating_add(*parts);
+        if row < next || end > counters.next_row || (row..end).any(|row| view.dead.contains(row)) {
+            return Err(Table::Documents.damage(&crate::codec::key(row), "its rows are dead or not its own"));
+        }
+        next = end;
+    }
+    let mut live = 0;
+    let mut count = |row: u64, _: &[f32]| {
+        live += u64::from(!view.dead.contains(row));
+        Ok(())
+    };
+    for segment in view.segments.iter() {
+        segment.for_each(&mut count)?;
+    }
+    if let Some(tail) = &view.tail {
+        tail.for_each(&mut count)?;
+    }
+    if live == tally.vectors { Ok(()) } else { disagree("number of live vectors", tally.vectors, live) }
+}

@@ -1,0 +1,275 @@
+//! What users hold: a [`Store`], its snapshots and its write transactions.
+
+mod add;
+mod check;
+mod compact;
+mod control;
+mod options;
+mod search;
+mod snapshot;
+mod stats;
+mod vectors;
+mod view;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::catalog::{self, ReadTxn};
+use crate::document::{Document, Metadata};
+use crate::embed::Embedder;
+use crate::error::{Error, Result};
+use crate::storage::{Access, OpenFile};
+
+pub use check::{CheckLevel, CheckReport, Damage};
+pub use compact::CompactReport;
+pub use control::{CancelToken, Control, Progress};
+pub use options::{Durability, OpenOptions};
+pub use search::{Hit, Query};
+pub use snapshot::{Documents, Snapshot};
+pub use stats::{SegmentStats, Stats};
+pub use write::{CommitReport, ConflictPolicy, DeleteReport, WriteTxn};
+
+use view::View;
+
+/// One open `.vdb` file. Clones share it; it is closed when the last clone and its snapshots are gone.
+///
+/// Reads never wait for a write. One process writes at a time; others may read meanwhile, and see each commit at their
+/// next snapshot.
+///
+/// # Examples
+/// ```
+/// use vdb::{Document, Query, Store};
+/// # fn main() -> vdb::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("notes.vdb");
+/// let store = Store::create(&path)?;
+/// store.add([Document::new("red").id("r").vector(vec![1.0, 0.0]), Document::new("blue").id("b").vector(vec![0.0, 1.0])])?;
+/// let hits = store.search(&Query::vector(vec![0.9, 0.1]).k(1))?;
+/// assert_eq!(hits[0].id, "r");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+/// What clones of a store share.
+struct Inner {
+    path: PathBuf,
+    options: OpenOptions,
+    file: RwLock<OpenFile>,
+    /// The newest state that a snapshot has seen, which the next builds upon.
+    view: Mutex<Option<Arc<View>>>,
+}
+
+impl Store {
+    /// Creates a store with the defaults of [`OpenOptions`]; the same as `OpenOptions::new().create(path)`.
+    ///
+    /// # Errors
+    /// `Exists` when there is something at `path`; `Io`.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        OpenOptions::new().create(path)
+    }
+
+    /// Opens a store to read and write; the same as `OpenOptions::new().open(path)`.
+    ///
+    /// # Errors
+    /// `NotFound`; `Locked` naming the process that writes; `NotAStore`, `Version`, `Corrupt`; `Io`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        OpenOptions::new().open(path)
+    }
+
+    /// Opens a store, or creates it when there is none; the loser of a race opens what the winner created.
+    ///
+    /// # Errors
+    /// As [`Store::open`] and [`Store::create`].
+    pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self> {
+        OpenOptions::new().open_or_create(path)
+    }
+
+    /// Makes a store in memory, gone with its last handle; the same as `OpenOptions::new().in_memory()`.
+    ///
+    /// # Errors
+    /// `Io` when the system gives no memory file.
+    pub fn in_memory() -> Result<Self> {
+        OpenOptions::new().in_memory()
+    }
+
+    fn new(path: PathBuf, options: OpenOptions, file: OpenFile) -> Result<Self> {
+        let store = Store {
+            inner: Arc::new(Inner { path, options, file: RwLock::new(file), view: Mutex::new(None) }),
+        };
+        store.attach()?;
+        Ok(store)
+    }
+
+    /// Learns which pages the blobs occupy, so that a writer can use the rest; and that the model fits.
+    fn attach(&self) -> Result<()> {
+        let snapshot = self.snapshot()?;
+        if let Some(embedder) = &self.inner.options.embedder {
+            snapshot.view().require_model(embedder.identity())?;
+        }
+        let file = self.file()?;
+        if file.access == Access::Write {
+            let runs: Vec<_> = catalog::blobs(snapshot.txn())?.into_values().map(|blob| blob.run()).collect();
+            file.container.attach(&runs)?;
+        }
+        Ok(())
+    }
+
+    fn file(&self) -> Result<RwLockReadGuard<'_, OpenFile>> {
+        let file = self.inner.file.read().unwrap_or_else(PoisonError::into_inner);
+        file.container.check_process()?;
+        Ok(file)
+    }
+
+    /// The path that it was opened by; `:memory:` for a store in memory.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Whether this handle can write.
+    ///
+    /// # Errors
+    /// `Unavailable` after a fork.
+    pub fn is_writable(&self) -> Result<bool> {
+        Ok(self.file()?.access == Access::Write)
+    }
+
+    pub(crate) fn options(&self) -> &OpenOptions {
+        &self.inner.options
+    }
+
+    fn embedder(&self) -> Option<&dyn Embedder> {
+        self.inner.options.embedder.as_deref()
+    }
+
+    /// A view of the last commit that stays as it is. Cost: microseconds, and what was added since the last snapshot.
+    ///
+    /// Keep it no longer than needed: the file cannot reuse the space of what a snapshot sees.
+    /// # Errors
+    /// `Corrupt`, `Io`; `Unavailable` after a fork; `Invalid` after [`Store::close`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let txn = ReadTxn::begin(&*self.file()?)?;
+        // Held while the view is brought up to date: others want the same, and get it from us.
+        let mut known = self.inner.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = View::refresh(&txn, known.as_ref())?;
+        if known.as_ref().is_none_or(|known| known.commit() < view.commit()) {
+            *known = Some(Arc::clone(&view));
+        }
+        drop(known);
+        Ok(Snapshot::new(self.clone(), txn, view))
+    }
+
+    /// Begins to write; waits while another transaction of this process is open. Dropping it undoes it.
+    ///
+    /// # Errors
+    /// `Unavailable` for a store opened read-only and after a fork; `Poisoned` after a failed write.
+    pub fn write(&self) -> Result<WriteTxn> {
+        WriteTxn::begin(self)
+    }
+
+    /// Adds documents in one transaction, replacing those of the same id.
+    ///
+    /// # Errors
+    /// As [`WriteTxn::add`] and [`WriteTxn::commit`]; nothing is added then.
+    pub fn add(&self, documents: impl IntoIterator<Item = Document>) -> Result<CommitReport> {
+        let mut txn = self.write()?;
+        txn.add(documents)?;
+        txn.commit()
+    }
+
+    /// Deletes documents by id in one transaction.
+    ///
+    /// # Errors
+    /// As [`WriteTxn::delete`] and [`WriteTxn::commit`]; nothing is deleted then.
+    pub fn delete<I: AsRef<str>>(&self, ids: impl IntoIterator<Item = I>) -> Result<DeleteReport> {
+        let mut txn = self.write()?;
+        let report = txn.delete(ids)?;
+        txn.commit()?;
+        Ok(report)
+    }
+
+    /// Merge-patches the metadata of one document (RFC 7396); its vectors stay.
+    ///
+    /// # Errors
+    /// `NotFound`; as [`WriteTxn::update_metadata`] and [`WriteTxn::commit`].
+    pub fn update_metadata(&self, id: &str, patch: &Metadata) -> Result<CommitReport> {
+        let mut txn = self.write()?;
+        txn.update_metadata(id, patch)?;
+        txn.commit()
+    }
+
+    /// A document by its id, from the last commit.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub fn get(&self, id: &str) -> Result<Option<Document>> {
+        self.snapshot()?.get(id)
+    }
+
+    /// The number of documents in the last commit.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub fn count(&self) -> Result<u64> {
+        Ok(self.snapshot()?.count())
+    }
+
+    /// Searches the last commit.
+    ///
+    /// # Errors
+    /// As [`Snapshot::search`].
+    pub fn search(&self, query: &Query) -> Result<Vec<Hit>> {
+        self.snapshot()?.search(query)
+    }
+
+    /// Numbers about the last commit, the file and the memory in use.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub fn stats(&self) -> Result<Stats> {
+        stats::stats(self)
+    }
+
+    /// Verifies the last commit. Damage is in the report; an error means that checking itself could not go on.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`]; `Cancelled`.
+    pub fn check(&self, level: CheckLevel, control: &Control) -> Result<CheckReport> {
+        check::check(self, level, control)
+    }
+
+    /// Merges segments, drops what deleted documents left, and returns space to the file system. Others may read
+    /// meanwhile; what they still see is returned at a later call, and reported.
+    ///
+    /// # Errors
+    /// As [`Store::write`] and [`WriteTxn::commit`]; `Cancelled`, which undoes nothing that was committed.
+    pub fn compact(&self, control: &Control) -> Result<CompactReport> {
+        compact::compact(self, control)
+    }
+
+    /// Closes the file and releases its locks, for all clones; snapshots can no longer read.
+    ///
+    /// # Errors
+    /// What the last write of the file says. The store is closed all the same, and is recovered at the next opening.
+    pub fn close(self) -> Result<()> {
+        let mut file = self.inner.file.write().unwrap_or_else(PoisonError::into_inner);
+        file.close()
+    }
+
+    pub(crate) fn closed() -> Error {
+        Error::invalid("store", "it is closed")
+    }
+}

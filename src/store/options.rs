@@ -1,0 +1,276 @@
+//! How a store is opened, and what is chosen when it is created.
+
+use std::fmt;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Store;
+use crate::catalog;
+use crate::embed::{Embedder, ModelIdentity};
+use crate::error::{Error, Result};
+use crate::limits::{DIM_MAX, MEMORY_BUDGET_MIN, TAIL_BYTES_MAX};
+use crate::metric::Metric;
+use crate::storage::{self, Access, Sabotage, Settings};
+
+/// The most memory for the catalog's page cache, in bytes.
+const CACHE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// A loss of power: every commit waits for the disk. The default.
+    #[default]
+    Power,
+    /// The death of this process, but not a loss of power, which may then damage the file: no commit waits. For files
+    /// that can be made again.
+    Process,
+}
+
+/// Options for opening and creating a store.
+///
+/// # Examples
+/// ```
+/// use vdb::{Metric, OpenOptions};
+/// # fn main() -> vdb::Result<()> {
+/// let store = OpenOptions::new().metric(Metric::L2).dim(384).in_memory()?;
+/// assert_eq!(store.stats()?.dim, Some(384));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct OpenOptions {
+    pub(super) read_only: bool,
+    pub(super) memory_budget: Option<u64>,
+    pub(super) durability: Durability,
+    pub(super) embedder: Option<Arc<dyn Embedder>>,
+    pub(super) threads: Option<NonZero<usize>>,
+    pub(super) metric: Metric,
+    pub(super) dim: Option<usize>,
+    pub(super) model: Option<ModelIdentity>,
+    pub(super) file_mode: u32,
+    pub(super) tail_bytes_max: usize,
+    pub(super) sabotage: Sabotage,
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenOptions")
+            .field("read_only", &self.read_only)
+            .field("memory_budget", &self.memory_budget)
+            .field("durability", &self.durability)
+            .field("model", &self.embedder.as_ref().map(|e| e.identity().name.clone()))
+            .field("metric", &self.metric)
+            .field("dim", &self.dim)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions {
+            read_only: false,
+            memory_budget: None,
+            durability: Durability::default(),
+            embedder: None,
+            threads: None,
+            metric: Metric::default(),
+            dim: None,
+            model: None,
+            file_mode: 0o600,
+            tail_bytes_max: TAIL_BYTES_MAX,
+            sabotage: Sabotage::default(),
+        }
+    }
+}
+
+impl OpenOptions {
+    /// The defaults: read and write, cosine, any dimension, no model.
+    pub fn new() -> Self {
+        OpenOptions::default()
+    }
+
+    /// Opens without the right to write, beside whoever writes. Default: `false`.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// The memory to stay within, in bytes; at least [`MEMORY_BUDGET_MIN`]. Default: a quarter of what the machine or
+    /// its control group has.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = Some(bytes);
+        self
+    }
+
+    /// What a commit survives. Default: [`Durability::Power`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Computes the vectors of texts that come without. A store remembers its model and refuses another. Default: none.
+    #[must_use]
+    pub fn embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
+        self.embedder = Some(embedder);
+        self
+    }
+
+    /// The most threads that one search uses. Default: one.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZero<usize>) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// At creation: how nearness is measured. Default: cosine.
+    #[must_use]
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.metric = metric;
+        self
+    }
+
+    /// At creation: the number of values of a vector. Default: that of the model, else of the first vector.
+    #[must_use]
+    pub fn dim(mut self, dim: usize) -> Self {
+        self.dim = Some(dim);
+        self
+    }
+
+    /// At creation: the model that given vectors come from. Default: that of the embedder, if there is one.
+    #[must_use]
+    pub fn model(mut self, model: ModelIdentity) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// At creation: the permission bits of the file. Default: `0o600`.
+    #[must_use]
+    pub fn file_mode(mut self, mode: u32) -> Self {
+        self.file_mode = mode;
+        self
+    }
+
+    /// Seals segments sooner, so that small tests have some.
+    #[cfg(test)]
+    pub(super) fn tail_bytes_max(mut self, bytes: usize) -> Self {
+        self.tail_bytes_max = bytes;
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn sabotage(mut self, sabotage: Sabotage) -> Self {
+        self.sabotage = sabotage;
+        self
+    }
+
+    /// The budget in bytes, after the default.
+    pub(super) fn budget(&self) -> u64 {
+        self.memory_budget.unwrap_or_else(|| (super::stats::memory_limit() / 4).max(MEMORY_BUDGET_MIN))
+    }
+
+    pub(super) fn settings(&self) -> Result<Settings> {
+        crate::vector::faiss::ready()?;
+        if let Some(budget) = self.memory_budget.filter(|&budget| budget < MEMORY_BUDGET_MIN) {
+            let reason = format!("{budget} bytes are less than the minimum of {MEMORY_BUDGET_MIN}");
+            return Err(Error::invalid("memory budget", reason));
+        }
+        let cache_bytes = crate::codec::to_usize((self.budget() / 8).min(CACHE_BYTES_MAX));
+        Ok(Settings { cache_bytes, sync: self.durability == Durability::Power, sabotage: self.sabotage })
+    }
+
+    /// What a new store begins with: the embedder's model, or the one named, and its dimension.
+    fn space(&self) -> Result<catalog::SpaceRecord> {
+        let model = self.embedder.as_ref().map(|e| e.identity().clone()).or_else(|| self.model.clone());
+        let dim = match (self.dim, model.as_ref().map(|m| m.dim)) {
+            (Some(given), Some(of_model)) if given != of_model => {
+                return Err(Error::Shape {
+                    what: "vector of the model".into(),
+                    expected: given,
+                    found: of_model,
+                });
+            }
+            (given, of_model) => given.or(of_model),
+        };
+        if let Some(dim) = dim.filter(|dim| !(1..=DIM_MAX).contains(dim)) {
+            let (found, max) = (crate::codec::to_u64(dim), crate::codec::to_u64(DIM_MAX));
+            return Err(match dim {
+                0 => Error::invalid("dimension", "it is zero"),
+                _ => Error::Limit { what: "dimension".into(), found, max },
+            });
+        }
+        Ok(catalog::SpaceRecord {
+            model: model.as_ref().map(super::view::model_record),
+            dim: dim.and_then(|dim| u32::try_from(dim).ok()),
+            metric: self.metric.name().to_owned(),
+            vectors: catalog::VECTORS_F32,
+        })
+    }
+
+    /// Creates a store at `path`, durably and at once: no other process ever sees half of it.
+    ///
+    /// # Errors
+    /// `Exists`; `Io`, for a directory that is missing or cannot be written; `Limit`, `Invalid` for the options.
+    pub fn create(self, path: impl AsRef<Path>) -> Result<Store> {
+        self.create_file(path.as_ref())?;
+        self.open(path)
+    }
+
+    fn create_file(&self, path: &Path) -> Result<()> {
+        let (settings, space) = (self.settings()?, self.space()?);
+        storage::create_file(path, self.file_mode, settings, |file| catalog::initialise(file, &space))
+    }
+
+    /// Opens the store at `path`.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; `Model` when the store belongs to another model than the embedder's.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        let access = if self.read_only { Access::Read } else { Access::Write };
+        let file = storage::open_file(path, access, self.settings()?)?;
+        Store::new(path.to_owned(), self, file)
+    }
+
+    /// Opens the store at `path`, or creates it when there is none.
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`] and [`OpenOptions::create`].
+    pub fn open_or_create(self, path: impl AsRef<Path>) -> Result<Store> {
+        match self.clone().open(&path) {
+            Err(Error::NotFound { .. }) => {}
+            result => return result,
+        }
+        match self.create_file(path.as_ref()) {
+            Ok(()) | Err(Error::Exists { .. }) => self.open(path),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Makes a store in memory that the system may swap, gone with its last handle.
+    ///
+    /// # Errors
+    /// As [`Store::in_memory`].
+    pub fn in_memory(self) -> Result<Store> {
+        let space = self.space()?;
+        let file = storage::memory_file(self.settings()?)?;
+        catalog::initialise(&file, &space)?;
+        Store::new(PathBuf::from(":memory:"), self, file)
+    }
+
+    /// Opens a store on any file that the storage layer can use.
+    #[cfg(test)]
+    pub(super) fn open_raw(self, file: crate::storage::OpenFile) -> Result<Store> {
+        Store::new(PathBuf::from(":test:"), self, file)
+    }
+
+    #[cfg(test)]
+    pub(super) fn create_raw(self, file: crate::storage::OpenFile) -> Result<Store> {
+        catalog::initialise(&file, &self.space()?)?;
+        self.open_raw(file)
+    }
+}

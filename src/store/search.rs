@@ -1,0 +1,174 @@
+//! Queries and hits.
+
+use std::num::NonZero;
+use std::ops::Range;
+
+use super::snapshot::Snapshot;
+use crate::codec::{to_u64, to_usize};
+use crate::document::Metadata;
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::vector::exact::{Block, Query as VectorQuery, Selection};
+use crate::vector::parallel::scan_parallel;
+use crate::vector::topk::Best;
+
+/// What to search for.
+///
+/// # Examples
+/// ```
+/// use vdb::{Filter, Query};
+///
+/// let query = Query::vector(vec![0.1, 0.9]).k(5).filter(Filter::field("year").gte(2020));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a query does nothing until a store is searched with it"]
+pub struct Query {
+    target: Target,
+    k: usize,
+    filter: Option<Filter>,
+    min_score: Option<f32>,
+}
+
+#[derive(Clone, Debug)]
+enum Target {
+    Vector(Vec<f32>),
+    Text(String),
+    Like(String),
+}
+
+impl Query {
+    fn new(target: Target) -> Self {
+        Query { target, k: 10, filter: None, min_score: None }
+    }
+
+    /// The documents nearest to a vector.
+    pub fn vector(vector: impl Into<Vec<f32>>) -> Self {
+        Query::new(Target::Vector(vector.into()))
+    }
+
+    /// The documents nearest to a text, which the store's embedder turns into a vector.
+    pub fn text(text: impl Into<String>) -> Self {
+        Query::new(Target::Text(text.into()))
+    }
+
+    /// The documents nearest to the one of this id (to its first part that has a vector), which is left out.
+    pub fn like(id: impl Into<String>) -> Self {
+        Query::new(Target::Like(id.into()))
+    }
+
+    /// How many documents are wanted. Default: 10. There are never fewer, unless fewer match.
+    pub fn k(mut self, k: usize) -> Self {
+        self.k = k;
+        self
+    }
+
+    /// Only documents that match. Replaces the filter before.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Only documents of at least this score. Replaces the one before.
+    pub fn min_score(mut self, score: f32) -> Self {
+        self.min_score = Some(score);
+        self
+    }
+}
+
+/// A document that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// The id of the document.
+    pub id: String,
+    /// How near it is, by its best part; larger is nearer under every metric: the cosine, the inner product, or minus
+    /// the squared L2 distance.
+    pub score: f32,
+    /// The number by which FAISS knows the score: see [`crate::Metric::distance`].
+    pub distance: f32,
+    /// The text of the document.
+    pub text: Option<String>,
+    /// Its metadata, as given.
+    pub metadata: Metadata,
+    /// The part of the text that is nearest, in bytes.
+    pub span: Range<usize>,
+}
+
+pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Vec<Hit>> {
+    let view = snapshot.view();
+    let Some((vector, excluded)) = target(snapshot, query)? else { return Ok(Vec::new()) };
+    let prepared = VectorQuery::new(view.metric, &vector)?;
+    let (Some(dim), Some(tail)) = (view.dim(), &view.tail) else { return Ok(Vec::new()) };
+    if vector.len() != dim {
+        return Err(Error::Shape { what: "query vector".into(), expected: dim, found: vector.len() });
+    }
+    let allowed = query.filter.as_ref().map(|filter| snapshot.matching_rows(filter)).transpose()?;
+    let selection = match &allowed {
+        Some(rows) => Selection::Only(rows),
+        None if view.dead.is_empty() => Selection::All,
+        None => Selection::Except(&view.dead),
+    };
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    for segment in view.segments.iter() {
+        blocks.push(segment.block()?);
+    }
+    for block in tail.blocks() {
+        blocks.push(block?);
+    }
+    let k = query.k.saturating_add(usize::from(excluded.is_some()));
+    let threads = snapshot.store().options().threads.unwrap_or(NonZero::<usize>::MIN);
+    let top = scan_parallel(&blocks, &prepared, &selection, &|row| view.owner(row), k, threads)?;
+    let mut hits = Vec::new();
+    for best in top.into_sorted() {
+        if excluded != Some(best.owner)
+            && query.min_score.is_none_or(|min| best.score >= min)
+            && hits.len() < query.k
+        {
+            hits.push(hit(snapshot, best)?);
+        }
+    }
+    Ok(hits)
+}
+
+/// The vector to search for, and the document to leave out; `None` when nothing can be found.
+fn target(snapshot: &Snapshot, query: &Query) -> Result<Option<(Vec<f32>, Option<u64>)>> {
+    match &query.target {
+        Target::Vector(vector) => Ok(Some((vector.clone(), None))),
+        Target::Text(text) => {
+            let embedder = snapshot.store().embedder().ok_or_else(|| Error::Unavailable {
+                feature: "searching by text",
+                reason: "the store was opened without an embedding model; give one, or a vector".into(),
+            })?;
+            Ok(Some((embedder.embed(&[text])?.vectors, None)))
+        }
+        Target::Like(id) => {
+            let missing = || Error::NotFound { what: "document", name: id.clone() };
+            let row = crate::catalog::id_row(snapshot.txn(), id)?.ok_or_else(missing)?;
+            let record = snapshot.record(row)?;
+            match record.parts.iter().position(|part| part.vector) {
+                Some(part) => Ok(Some((snapshot.row_vector(row + to_u64(part))?, Some(row)))),
+                None => Ok(None),
+            }
+        }
+    }
+}
+
+fn hit(snapshot: &Snapshot, best: Best) -> Result<Hit> {
+    let record = snapshot.record(best.owner)?;
+    let part = to_usize(best.row - best.owner);
+    let span = record.parts.get(part).map(|part| to_usize(part.start.into())..to_usize(part.end.into()));
+    let span = span.ok_or_else(|| {
+        Error::corrupt(
+            format!("document {:?}", record.id),
+            0,
+            format!("part {part} has a vector and does not exist"),
+        )
+    })?;
+    Ok(Hit {
+        id: record.id,
+        score: best.score,
+        distance: snapshot.view().metric.distance(best.score),
+        text: record.text,
+        metadata: Metadata::stored(record.metadata),
+        span,
+    })
+}

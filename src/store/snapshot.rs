@@ -1,0 +1,282 @@
+//! Reading one committed state.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
+
+use super::Store;
+use super::search::{self, Hit, Query};
+use super::view::View;
+use crate::catalog::{self, DocumentRecord, ReadTxn, Record, Rows, Table};
+use crate::codec::{key, key_number, to_u64, to_usize};
+use crate::document::{Document, Metadata, Part};
+use crate::error::{Error, Result};
+use crate::filter::{Candidate, Filter};
+
+/// Documents read at a time by an iterator.
+const PAGE: usize = 256;
+
+/// One committed state: everything read through it belongs to the same commit, whatever is written meanwhile.
+#[derive(Debug)]
+pub struct Snapshot {
+    // The view's maps are read only through this snapshot, whose transaction keeps their pages in place.
+    view: Arc<View>,
+    txn: ReadTxn,
+    store: Store,
+}
+
+impl Snapshot {
+    pub(super) fn new(store: Store, txn: ReadTxn, view: Arc<View>) -> Self {
+        Snapshot { view, txn, store }
+    }
+
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub(super) fn txn(&self) -> &ReadTxn {
+        &self.txn
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The number of the commit: rises by one with each.
+    pub fn commit(&self) -> u64 {
+        self.view.commit()
+    }
+
+    /// A document by its id. Cost: two lookups.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn get(&self, id: &str) -> Result<Option<Document>> {
+        let Some(row) = catalog::id_row(&self.txn, id)? else { return Ok(None) };
+        let record = self.record(row)?;
+        if record.id != id {
+            let detail = format!("it leads to the document {:?}", record.id);
+            return Err(Table::Ids.damage(id.as_bytes(), &detail));
+        }
+        Ok(Some(document(record)))
+    }
+
+    /// A document by its id, with the vectors of its parts as they were given.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn get_with_vectors(&self, id: &str) -> Result<Option<Document>> {
+        let Some(row) = catalog::id_row(&self.txn, id)? else { return Ok(None) };
+        Ok(Some(self.with_vectors(row, self.record(row)?)?))
+    }
+
+    fn with_vectors(&self, row: u64, record: DocumentRecord) -> Result<Document> {
+        let mut parts = Vec::with_capacity(record.parts.len());
+        for (n, part) in record.parts.iter().enumerate() {
+            let vector = match part.vector {
+                true => Some(self.row_vector(row + to_u64(n))?),
+                false => None,
+            };
+            parts.push(Part { span: to_usize(part.start.into())..to_usize(part.end.into()), vector });
+        }
+        Ok(Document::stored(record.id, record.text, Metadata::stored(record.metadata), parts))
+    }
+
+    pub(super) fn row_vector(&self, row: u64) -> Result<Vec<f32>> {
+        self.view
+            .vector(row)?
+            .ok_or_else(|| Error::corrupt(format!("vector of row {row}"), 0, "it is missing"))
+    }
+
+    /// The document whose first row is `row`, which must exist.
+    pub(super) fn record(&self, row: u64) -> Result<DocumentRecord> {
+        self.txn
+            .find(Table::Documents, &key(row))?
+            .ok_or_else(|| Table::Documents.damage(&key(row), "the row is missing"))
+    }
+
+    /// All documents, in the order in which they were added. [`Documents::filter`] chooses among them.
+    ///
+    /// # Examples
+    /// ```
+    /// use vdb::{Document, Filter, Store};
+    /// # fn main() -> vdb::Result<()> {
+    /// let store = Store::in_memory()?;
+    /// store.add((0..5).map(|n| Document::new("text").id(format!("{n}")).metadata_json(&format!(r#"{{"n":{n}}}"#)).unwrap()))?;
+    /// let snapshot = store.snapshot()?;
+    /// let ids: Vec<String> = snapshot
+    ///     .documents()
+    ///     .filter(&Filter::field("n").gte(3))
+    ///     .map(|document| document.map(|d| d.id_ref().unwrap_or_default().to_owned()))
+    ///     .collect::<vdb::Result<_>>()?;
+    /// assert_eq!(ids, ["3", "4"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn documents(&self) -> Documents<'_> {
+        Documents {
+            snapshot: self,
+            filter: None,
+            next: 0,
+            vectors: false,
+            page: VecDeque::new(),
+            done: false,
+        }
+    }
+
+    /// The number of documents. Cost: none.
+    pub fn count(&self) -> u64 {
+        self.view.counters.documents
+    }
+
+    /// The number of documents that match. Cost: reads every document.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn count_where(&self, filter: &Filter) -> Result<u64> {
+        let mut count = 0;
+        self.for_each_match(filter, &mut |_, _| {
+            count += 1;
+            Ok(true)
+        })?;
+        Ok(count)
+    }
+
+    /// Searches: the best documents first.
+    ///
+    /// # Errors
+    /// `Shape` for a query of another dimension; `Invalid` for one that is not finite; `Unavailable` for a text query
+    /// without an embedder; `Corrupt`, `Io`.
+    pub fn search(&self, query: &Query) -> Result<Vec<Hit>> {
+        search::search(self, query)
+    }
+
+    /// Calls `visit` with each matching document and its first row, in order, until it answers `false`.
+    pub(super) fn for_each_match(
+        &self,
+        filter: &Filter,
+        visit: &mut dyn FnMut(u64, DocumentRecord) -> Result<bool>,
+    ) -> Result<()> {
+        for_each_match(&self.txn, filter, visit)
+    }
+
+    /// The rows of the matching documents.
+    pub(super) fn matching_rows(&self, filter: &Filter) -> Result<RoaringTreemap> {
+        let mut rows = RoaringTreemap::new();
+        self.for_each_match(filter, &mut |row, record| {
+            rows.insert_range(row..row + to_u64(record.parts.len()));
+            Ok(true)
+        })?;
+        Ok(rows)
+    }
+}
+
+/// The naive evaluation of a filter over all documents.
+pub(super) fn for_each_match(
+    rows: &dyn Rows,
+    filter: &Filter,
+    visit: &mut dyn FnMut(u64, DocumentRecord) -> Result<bool>,
+) -> Result<()> {
+    rows.scan(Table::Documents, &[], &mut |row, value| {
+        let (number, record) = document_row(row, value)?;
+        if filter.matches(&candidate(&record))? { visit(number, record) } else { Ok(true) }
+    })
+}
+
+/// Reads a row of the table of documents.
+pub(super) fn document_row(row: &[u8], value: &[u8]) -> Result<(u64, DocumentRecord)> {
+    let number = key_number(row).ok_or_else(|| Table::Documents.damage(row, "key is no number"))?;
+    let record = DocumentRecord::decode(value)?;
+    let text = record.text.as_deref().unwrap_or_default();
+    let sound = |part: &catalog::PartRecord| {
+        text.get(to_usize(part.start.into())..to_usize(part.end.into())).is_some()
+    };
+    if record.parts.is_empty() || !record.parts.iter().all(sound) {
+        return Err(Table::Documents.damage(row, "its parts do not fit its text"));
+    }
+    Ok((number, record))
+}
+
+/// A document as filters see it.
+pub(super) fn candidate(record: &DocumentRecord) -> Candidate<'_> {
+    Candidate { id: &record.id, text: record.text.as_deref(), metadata: &record.metadata }
+}
+
+/// A document as users see it, without vectors.
+pub(super) fn document(record: DocumentRecord) -> Document {
+    let parts = record
+        .parts
+        .iter()
+        .map(|part| Part { span: to_usize(part.start.into())..to_usize(part.end.into()), vector: None })
+        .collect();
+    Document::stored(record.id, record.text, Metadata::stored(record.metadata), parts)
+}
+
+/// An iterator over documents, in the order in which they were added.
+#[derive(Debug)]
+#[must_use = "an iterator reads nothing until it is asked"]
+pub struct Documents<'s> {
+    snapshot: &'s Snapshot,
+    filter: Option<Filter>,
+    next: u64,
+    vectors: bool,
+    page: VecDeque<(u64, DocumentRecord)>,
+    done: bool,
+}
+
+impl Documents<'_> {
+    /// Only documents that match. Replaces the filter before.
+    pub fn filter(mut self, filter: &Filter) -> Self {
+        self.filter = Some(filter.clone());
+        self
+    }
+
+    /// Only documents after the one where an earlier iterator stood: see [`Documents::cursor`]. Replaces.
+    pub fn after(mut self, cursor: u64) -> Self {
+        self.next = cursor;
+        self
+    }
+
+    /// Documents come with their vectors. Default: without.
+    pub fn with_vectors(mut self) -> Self {
+        self.vectors = true;
+        self
+    }
+
+    /// Where the iterator stands: pass it to [`Documents::after`], in this or a later snapshot, to go on from here.
+    pub fn cursor(&self) -> u64 {
+        self.page.front().map_or(self.next, |(row, _)| *row)
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let (mut page, mut next, mut done) = (VecDeque::new(), self.next, true);
+        self.snapshot.txn.scan(Table::Documents, &key(self.next), &mut |row, value| {
+            let (row, record) = document_row(row, value)?;
+            next = row + 1;
+            if self.filter.as_ref().map_or(Ok(true), |filter| filter.matches(&candidate(&record)))? {
+                page.push_back((row, record));
+            }
+            done = page.len() < PAGE;
+            Ok(done)
+        })?;
+        (self.page, self.next, self.done) = (page, next, done);
+        Ok(())
+    }
+}
+
+impl Iterator for Documents<'_> {
+    type Item = Result<Document>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.is_empty()
+            && !self.done
+            && let Err(error) = self.fill()
+        {
+            self.done = true;
+            return Some(Err(error));
+        }
+        let (row, record) = self.page.pop_front()?;
+        if self.vectors { Some(self.snapshot.with_vectors(row, record)) } else { Some(Ok(document(record))) }
+    }
+}

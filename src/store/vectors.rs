@@ -1,0 +1,168 @@
+//! The vectors of one write transaction on their way: into the tail, or by streams into segments.
+
+use std::sync::Arc;
+
+use crate::catalog::{self, Counters, Rows, SegmentRecord, Table, Tables};
+use crate::codec::{key, to_u64, to_usize};
+use crate::error::Result;
+use crate::limits::{BULK_SEGMENT_TAILS, SEGMENT_BYTES_MAX};
+use crate::metric::Metric;
+use crate::storage::{BlobRecord, Container, Run};
+use crate::vector::segment::SegmentWriter;
+
+/// What a transaction adds: the first bytes wait in memory, and once there are too many for the tail, they and the tail
+/// become a segment, whose further rows are written as they come.
+#[derive(Debug)]
+pub(super) struct NewVectors {
+    container: Arc<Container>,
+    space: u64,
+    dim: usize,
+    metric: Metric,
+    tail_bytes_max: usize,
+    rows_max: usize,
+    rows: Vec<u64>,
+    values: Vec<f32>,
+    segment: Option<SegmentWriter>,
+    finished: Vec<(SegmentRecord, BlobRecord)>,
+}
+
+impl NewVectors {
+    pub(super) fn new(
+        container: &Arc<Container>,
+        space: u64,
+        dim: usize,
+        metric: Metric,
+        tail_bytes_max: usize,
+    ) -> Self {
+        // Twice what the tail held is likely enough; a bulk load soon has larger ones.
+        let rows_max = (2 * tail_bytes_max / (4 * dim)).max(1);
+        NewVectors {
+            container: Arc::clone(container),
+            space,
+            dim,
+            metric,
+            tail_bytes_max,
+            rows_max,
+            rows: Vec::new(),
+            values: Vec::new(),
+            segment: None,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Expects `rows` rows: segments are as large as they may be, and no larger than needed.
+    pub(super) fn expect_rows(mut self, rows: u64) -> Self {
+        self.rows_max = to_usize(rows).clamp(1, (SEGMENT_BYTES_MAX / (4 * self.dim)).max(1));
+        self
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        4 * self.values.len()
+    }
+
+    /// Takes the vector of a new row, which is greater than every row before.
+    pub(super) fn push(
+        &mut self,
+        tables: &mut Tables<'_>,
+        counters: &mut Counters,
+        row: u64,
+        vector: &[f32],
+    ) -> Result<()> {
+        self.rows.push(row);
+        self.values.extend_from_slice(vector);
+        let tail_bytes = to_usize(counters.tail_rows) * 4 * self.dim;
+        if self.waiting_bytes() + tail_bytes >= self.tail_bytes_max {
+            self.seal(tables, counters)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the tail and what waits into the segment being written.
+    pub(super) fn seal(&mut self, tables: &mut Tables<'_>, counters: &mut Counters) -> Result<()> {
+        let mut tail = Vec::new();
+        if counters.tail_rows > 0 {
+            tables.scan(Table::Tail, &[], &mut |row, value| {
+                tail.push(catalog::tail_row(row, value)?);
+                Ok(true)
+            })?;
+        }
+        for (row, vector) in tail {
+            tables.remove(Table::Tail, &key(row))?;
+            self.write(row, &vector)?;
+        }
+        counters.tail_rows = 0;
+        let (rows, values) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.values));
+        for (&row, vector) in rows.iter().zip(values.chunks_exact(self.dim)) {
+            self.write(row, vector)?;
+        }
+        // Keep the room for what comes next.
+        (self.rows, self.values) = (rows, values);
+        self.rows.clear();
+        self.values.clear();
+        Ok(())
+    }
+
+    /// Appends a row to the segment being written, or to a new one.
+    pub(super) fn write(&mut self, row: u64, vector: &[f32]) -> Result<()> {
+        if self.segment.as_ref().is_some_and(SegmentWriter::is_full) {
+            self.finish_segment()?;
+        }
+        let rows_max = self.rows_max;
+        let segment = match &mut self.segment {
+            Some(segment) => segment,
+            none => {
+                none.insert(SegmentWriter::new(&self.container, self.space, self.dim, self.metric, rows_max)?)
+            }
+        };
+        segment.push(row, vector)
+    }
+
+    fn finish_segment(&mut self) -> Result<()> {
+        if let Some(segment) = self.segment.take()
+            && let Some(finished) = segment.finish()?
+        {
+            self.finished.push(finished);
+            let bulk = (BULK_SEGMENT_TAILS * self.tail_bytes_max / (4 * self.dim)).max(1);
+            self.rows_max = self.rows_max.max((2 * self.rows_max).min(bulk));
+        }
+        Ok(())
+    }
+
+    /// Writes everything that waits, and names the segments in the catalog.
+    pub(super) fn store(&mut self, tables: &mut Tables<'_>, counters: &mut Counters) -> Result<()> {
+        if self.segment.is_some() && !self.rows.is_empty() {
+            // A segment is open: what waits belongs to its end, and the tail is empty.
+            self.seal(tables, counters)?;
+        }
+        for (row, vector) in self.rows.drain(..).zip(self.values.chunks_exact(self.dim)) {
+            tables.put(Table::Tail, &key(row), catalog::tail_value(vector))?;
+            counters.tail_rows += 1;
+        }
+        self.values.clear();
+        self.finish_segment()?;
+        for (record, blob) in &mut self.finished {
+            record.blob = counters.next_blob;
+            counters.next_blob += 1;
+            tables.put(Table::Blobs, &key(record.blob), blob.encode())?;
+            tables.put_record(Table::Segments, &key(counters.next_segment), record)?;
+            counters.next_segment += 1;
+            counters.segments_changed = counters.commit;
+        }
+        Ok(())
+    }
+
+    /// The pages written so far, to be given back when the transaction is undone.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run> {
+        self.finished.iter().map(|(_, blob)| blob.run())
+    }
+
+    /// Whether nothing was added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.segment.is_none() && self.finished.is_empty()
+    }
+
+    /// Memory that waits, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        to_u64(self.values.capacity() * 4 + self.rows.capacity() * 8)
+    }
+}

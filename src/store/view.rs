@@ -1,0 +1,172 @@
+//! The parts of a committed state that snapshots share: segments, tail, dead rows, counters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
+
+use crate::catalog::{self, Counters, ModelRecord, ReadTxn, Record, Rows, SegmentRecord, SpaceRecord, Table};
+use crate::codec::{key, key_number, to_usize};
+use crate::embed::ModelIdentity;
+use crate::error::{Error, Result};
+use crate::metric::Metric;
+use crate::vector::segment::Segment;
+use crate::vector::tail::Tail;
+
+/// One committed state. The next is made from it, so that only what changed is read.
+///
+/// It holds maps of blobs; they may be read only through a [`super::Snapshot`], whose transaction keeps them in place.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) counters: Counters,
+    pub(crate) space_id: u64,
+    pub(crate) space: SpaceRecord,
+    pub(crate) metric: Metric,
+    pub(crate) segments: Arc<Vec<Arc<Segment>>>,
+    /// Absent while the dimension is.
+    pub(crate) tail: Option<Tail>,
+    pub(crate) dead: Arc<RoaringTreemap>,
+    pub(crate) continuation: Arc<RoaringTreemap>,
+}
+
+impl View {
+    /// The number of the commit.
+    pub(crate) fn commit(&self) -> u64 {
+        self.counters.commit
+    }
+
+    /// The number of values of a vector, once it is known.
+    pub(crate) fn dim(&self) -> Option<usize> {
+        self.space.dim.map(|dim| to_usize(u64::from(dim)))
+    }
+
+    /// Reads the state that `txn` sees, from `known` as far as that is the same.
+    pub(crate) fn refresh(txn: &ReadTxn, known: Option<&Arc<View>>) -> Result<Arc<Self>> {
+        let counters = catalog::counters(txn)?;
+        // An older state than the known one (a snapshot overtaken by another) is read afresh.
+        let known = known.filter(|known| known.counters.commit <= counters.commit);
+        if let Some(same) = known.filter(|known| known.counters.commit == counters.commit) {
+            return Ok(Arc::clone(same));
+        }
+        let space_id = catalog::settings(txn)?.active_space;
+        let space: SpaceRecord = txn
+            .find(Table::Spaces, &key(space_id))?
+            .ok_or_else(|| Table::Spaces.damage(&key(space_id), "the active space is missing"))?;
+        let metric =
+            space.metric.parse().map_err(|_| Table::Spaces.damage(&key(space_id), "unknown metric"))?;
+        let since = known.map_or(0, |known| known.counters.commit);
+        let reuse = |changed: u64| known.filter(|_| changed <= since);
+        let segments = match reuse(counters.segments_changed) {
+            Some(known) => Arc::clone(&known.segments),
+            None => Arc::new(open_segments(txn, space_id, known)?),
+        };
+        let dead = match reuse(counters.dead_changed) {
+            Some(known) => Arc::clone(&known.dead),
+            None => Arc::new(catalog::load_rows(txn, Table::Dead)?),
+        };
+        let continuation = match reuse(counters.continuation_changed) {
+            Some(known) => Arc::clone(&known.continuation),
+            None => Arc::new(catalog::load_rows(txn, Table::Continuation)?),
+        };
+        let tail = match space.dim {
+            Some(dim) => {
+                let kept = reuse(counters.segments_changed).and_then(|known| known.tail.clone());
+                Some(load_tail(txn, kept.unwrap_or_else(|| Tail::new(to_usize(u64::from(dim)), metric)))?)
+            }
+            None => None,
+        };
+        Ok(Arc::new(View { counters, space_id, space, metric, segments, tail, dead, continuation }))
+    }
+
+    /// The first row of the document that `row` belongs to.
+    pub(crate) fn owner(&self, mut row: u64) -> u64 {
+        if self.continuation.is_empty() {
+            return row;
+        }
+        while row > 0 && self.continuation.contains(row) {
+            row -= 1;
+        }
+        row
+    }
+
+    /// The vector of a row, wherever it is.
+    pub(crate) fn vector(&self, row: u64) -> Result<Option<Vec<f32>>> {
+        if let Some(vector) = self.tail.as_ref().and_then(|tail| tail.vector(row)) {
+            return Ok(Some(vector.to_vec()));
+        }
+        for segment in self.segments.iter() {
+            if let Some(vector) = segment.vector(row)? {
+                return Ok(Some(vector.to_vec()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The model of the store, if it has one.
+    pub(crate) fn model(&self) -> Option<ModelIdentity> {
+        self.space.model.as_ref().map(|record| ModelIdentity {
+            name: record.name.clone(),
+            dim: self.dim().unwrap_or(0),
+            pooling: record.pooling.clone(),
+            normalised: record.normalised,
+            weights_sha256: record.weights_sha256.clone(),
+            tokenizer_sha256: record.tokenizer_sha256.clone(),
+        })
+    }
+
+    /// Refuses a model that is not the store's.
+    pub(crate) fn require_model(&self, offered: &ModelIdentity) -> Result<()> {
+        match self.model() {
+            Some(ours) if ours == *offered => Ok(()),
+            Some(ours) => Err(Error::Model { expected: ours.to_string(), found: offered.to_string() }),
+            None => Err(Error::Model { expected: "no model".into(), found: offered.to_string() }),
+        }
+    }
+}
+
+/// A model's identity as stored.
+pub(crate) fn model_record(model: &ModelIdentity) -> ModelRecord {
+    ModelRecord {
+        name: model.name.clone(),
+        pooling: model.pooling.clone(),
+        normalised: model.normalised,
+        weights_sha256: model.weights_sha256.clone(),
+        tokenizer_sha256: model.tokenizer_sha256.clone(),
+    }
+}
+
+/// Opens the segments of a space; those of `known` are shared.
+fn open_segments(txn: &ReadTxn, space: u64, known: Option<&Arc<View>>) -> Result<Vec<Arc<Segment>>> {
+    let known: BTreeMap<u64, &Arc<Segment>> = known.map_or_else(BTreeMap::new, |known| {
+        known.segments.iter().map(|segment| (segment.id(), segment)).collect()
+    });
+    let mut segments = Vec::new();
+    txn.scan(Table::Segments, &[], &mut |id, value| {
+        let number = key_number(id).ok_or_else(|| Table::Segments.damage(id, "key is no number"))?;
+        let record = SegmentRecord::decode(value)?;
+        if record.space != space {
+            return Ok(true);
+        }
+        let blob = catalog::blob(txn, record.blob)?;
+        // A segment that compaction moved has the same number and another place.
+        let segment = match known.get(&number) {
+            Some(same) if same.is_at(&blob) => Arc::clone(same),
+            _ => Arc::new(Segment::open(txn.container(), number, record, blob)?),
+        };
+        segments.push(segment);
+        Ok(true)
+    })?;
+    Ok(segments)
+}
+
+/// Appends the stored rows that `tail` does not have yet.
+fn load_tail(txn: &ReadTxn, mut tail: Tail) -> Result<Tail> {
+    let from = tail.last_row().map_or(0, |row| row + 1);
+    let mut added = Vec::new();
+    txn.scan(Table::Tail, &key(from), &mut |row, value| {
+        added.push(catalog::tail_row(row, value)?);
+        Ok(true)
+    })?;
+    tail.append(added)?;
+    Ok(tail)
+}

@@ -1,0 +1,388 @@
+//! The write transaction: adding, deleting, updating, committing.
+
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
+use uuid::Uuid;
+
+use super::snapshot::{document, for_each_match};
+use super::vectors::NewVectors;
+use super::{Control, Store};
+use crate::catalog::{self, Counters, DocumentRecord, Rows, SpaceRecord, Table, Tables};
+use crate::codec::{key, to_u64, to_usize};
+use crate::document::{Document, Metadata};
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::limits::BATCH_DOCUMENTS;
+use crate::metric::Metric;
+use crate::storage::{Container, Run};
+
+/// What happens to a document whose id exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConflictPolicy {
+    /// It replaces the one that exists. The default.
+    #[default]
+    Replace,
+    /// The one that exists stays.
+    Keep,
+    /// Adding fails.
+    Fail,
+}
+
+/// What a transaction has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitReport {
+    /// The number of the commit; `None` while it is not committed, or when nothing changed.
+    pub commit: Option<u64>,
+    /// The ids of the documents added or replaced, in the order given.
+    pub ids: Vec<String>,
+    /// Documents that are new.
+    pub added: u64,
+    /// Documents replaced, or whose metadata changed.
+    pub updated: u64,
+    /// Documents deleted.
+    pub deleted: u64,
+    /// Documents left alone because their id existed, under [`ConflictPolicy::Keep`].
+    pub skipped: u64,
+    /// Rows added.
+    pub parts: u64,
+    /// Texts that were longer than the model reads, and were cut.
+    pub truncated: u64,
+    /// Ids given more than once in this transaction; the last document given won.
+    pub duplicates: Vec<String>,
+}
+
+/// What a deletion has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeleteReport {
+    /// Documents deleted.
+    pub deleted: u64,
+    /// Ids of which there was no document.
+    pub missing: Vec<String>,
+}
+
+/// One write transaction. Nothing of it is visible or durable before [`WriteTxn::commit`]; dropping it undoes it.
+///
+/// After an error the transaction holds what the calls before have done, and of the failed call what its doc says;
+/// drop it to undo everything.
+///
+/// # Examples
+/// ```
+/// use vdb::{Document, Store};
+/// # fn main() -> vdb::Result<()> {
+/// let store = Store::in_memory()?;
+/// let mut txn = store.write()?;
+/// txn.add([Document::new("one").id("1"), Document::new("two").id("2")])?;
+/// txn.delete(["1"])?;
+/// let report = txn.commit()?;
+/// assert_eq!((report.added, report.deleted, store.count()?), (2, 1, 1));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct WriteTxn {
+    pub(super) store: Store,
+    /// `None` after the end.
+    txn: Option<catalog::WriteTxn>,
+    pub(super) state: TxnState,
+    pub(super) policy: ConflictPolicy,
+    pub(super) control: Control,
+}
+
+/// What the transaction changes.
+#[derive(Debug)]
+pub(super) struct TxnState {
+    pub(super) container: Arc<Container>,
+    pub(super) counters: Counters,
+    pub(super) first_row: u64,
+    pub(super) space_id: u64,
+    pub(super) space: SpaceRecord,
+    pub(super) metric: Metric,
+    pub(super) vectors: Option<NewVectors>,
+    pub(super) tail_bytes_max: usize,
+    dead: RoaringTreemap,
+    pub(super) continuation: RoaringTreemap,
+    /// Blobs dropped by this transaction.
+    pub(super) retired: Vec<Run>,
+    pub(super) report: CommitReport,
+    pub(super) changed: bool,
+}
+
+impl WriteTxn {
+    pub(super) fn begin(store: &Store) -> Result<Self> {
+        let txn = catalog::WriteTxn::begin(&*store.file()?)?;
+        let container = Arc::clone(txn.container());
+        container.ripen()?;
+        let tables = txn.tables()?;
+        let mut counters = catalog::counters(&tables)?;
+        counters.commit += 1;
+        let space_id = catalog::settings(&tables)?.active_space;
+        let space: SpaceRecord = tables
+            .find(Table::Spaces, &key(space_id))?
+            .ok_or_else(|| Table::Spaces.damage(&key(space_id), "the active space is missing"))?;
+        let metric =
+            space.metric.parse().map_err(|_| Table::Spaces.damage(&key(space_id), "unknown metric"))?;
+        drop(tables);
+        let state = TxnState {
+            container,
+            first_row: counters.next_row,
+            counters,
+            space_id,
+            space,
+            metric,
+            vectors: None,
+            tail_bytes_max: store.options().tail_bytes_max,
+            dead: RoaringTreemap::new(),
+            continuation: RoaringTreemap::new(),
+            retired: Vec::new(),
+            report: CommitReport::default(),
+            changed: false,
+        };
+        let (policy, control) = (ConflictPolicy::default(), Control::default());
+        Ok(WriteTxn { store: store.clone(), txn: Some(txn), state, policy, control })
+    }
+
+    /// What happens to documents whose id exists, from here on. Default: they are replaced.
+    pub fn on_conflict(&mut self, policy: ConflictPolicy) -> &mut Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Watches and stops the calls that follow.
+    pub fn control(&mut self, control: &Control) -> &mut Self {
+        self.control = control.clone();
+        self
+    }
+
+    /// Gives the open tables and the state to `work`, which changes both.
+    pub(super) fn change<T>(
+        &mut self,
+        work: impl FnOnce(&mut Tables<'_>, &mut TxnState) -> Result<T>,
+    ) -> Result<T> {
+        let txn = self.txn.as_ref().ok_or_else(|| Error::invalid("transaction", "it has ended"))?;
+        let mut tables = txn.tables()?;
+        work(&mut tables, &mut self.state)
+    }
+
+    /// Adds documents, or replaces those of the same id: see [`WriteTxn::on_conflict`]. Of an id given twice, the last
+    /// wins. Missing ids are fresh `UUIDv7`s, missing vectors come from the embedder.
+    ///
+    /// Cost: a few microseconds a document, and embedding. Memory: some hundred documents at a time.
+    /// # Errors
+    /// `Shape` for a vector of another dimension; `Invalid` for values that are not finite, for a zero vector under
+    /// cosine, for a document with neither text nor vector; `Limit`; `Exists` under [`ConflictPolicy::Fail`];
+    /// `Cancelled`. The documents before the batch of the failed one (at most some hundred) stay in the transaction.
+    pub fn add(&mut self, documents: impl IntoIterator<Item = Document>) -> Result<&mut Self> {
+        let mut documents = documents.into_iter();
+        let mut done = 0;
+        loop {
+            let batch: Vec<Document> = documents.by_ref().take(BATCH_DOCUMENTS).collect();
+            if batch.is_empty() {
+                return Ok(self);
+            }
+            let count = to_u64(batch.len());
+            self.add_batch(done, batch)?;
+            done += count;
+            self.control.step("add", done, None)?;
+        }
+    }
+
+    /// Deletes documents by id; ids without a document are reported, not an error.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn delete<I: AsRef<str>>(&mut self, ids: impl IntoIterator<Item = I>) -> Result<DeleteReport> {
+        self.change(|tables, state| {
+            let mut report = DeleteReport::default();
+            for id in ids {
+                let id = id.as_ref();
+                match catalog::id_row(tables, id)? {
+                    Some(row) => {
+                        state.remove(tables, id, row)?;
+                        report.deleted += 1;
+                    }
+                    None => report.missing.push(id.to_owned()),
+                }
+            }
+            state.report.deleted += report.deleted;
+            Ok(report)
+        })
+    }
+
+    /// Deletes the documents that match. Cost: reads every document.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn delete_where(&mut self, filter: &Filter) -> Result<DeleteReport> {
+        let ids = self.matching_ids(filter)?;
+        self.delete(ids)
+    }
+
+    fn matching_ids(&mut self, filter: &Filter) -> Result<Vec<String>> {
+        self.change(|tables, _| {
+            let mut ids = Vec::new();
+            for_each_match(tables, filter, &mut |_, record| {
+                ids.push(record.id);
+                Ok(true)
+            })?;
+            Ok(ids)
+        })
+    }
+
+    /// Merge-patches the metadata of one document (RFC 7396); its text and vectors stay.
+    ///
+    /// # Errors
+    /// `NotFound`; `Limit` when the metadata grow too long.
+    pub fn update_metadata(&mut self, id: &str, patch: &Metadata) -> Result<&mut Self> {
+        self.edit(id, |record| {
+            record.metadata =
+                Metadata::stored(std::mem::take(&mut record.metadata)).patch(patch)?.as_json().to_owned();
+            Ok(())
+        })
+    }
+
+    /// Replaces the metadata of one document; its text and vectors stay.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn replace_metadata(&mut self, id: &str, metadata: &Metadata) -> Result<&mut Self> {
+        self.edit(id, |record| {
+            metadata.as_json().clone_into(&mut record.metadata);
+            Ok(())
+        })
+    }
+
+    /// Merge-patches the metadata of the documents that match; returns how many. Cost: reads every document.
+    ///
+    /// # Errors
+    /// As [`WriteTxn::update_metadata`].
+    pub fn update_metadata_where(&mut self, filter: &Filter, patch: &Metadata) -> Result<u64> {
+        let ids = self.matching_ids(filter)?;
+        for id in &ids {
+            self.update_metadata(id, patch)?;
+        }
+        Ok(to_u64(ids.len()))
+    }
+
+    /// Replaces the text of one document, which is embedded anew; its metadata stay.
+    ///
+    /// # Errors
+    /// `NotFound`; as [`WriteTxn::add`].
+    pub fn update_text(&mut self, id: &str, text: impl Into<String>) -> Result<&mut Self> {
+        let metadata = self.change(|tables, _| {
+            let row = catalog::id_row(tables, id)?.ok_or_else(|| missing(id))?;
+            Ok(document(record(tables, row)?).metadata_ref().clone())
+        })?;
+        let policy = std::mem::replace(&mut self.policy, ConflictPolicy::Replace);
+        let result = self.add([Document::new(text).id(id).with_metadata(metadata)]).map(drop);
+        self.policy = policy;
+        result?;
+        Ok(self)
+    }
+
+    fn edit(
+        &mut self,
+        id: &str,
+        change: impl FnOnce(&mut DocumentRecord) -> Result<()>,
+    ) -> Result<&mut Self> {
+        self.change(|tables, state| {
+            let row = catalog::id_row(tables, id)?.ok_or_else(|| missing(id))?;
+            let mut record = record(tables, row)?;
+            change(&mut record)?;
+            tables.put_record(Table::Documents, &key(row), &record)?;
+            state.report.updated += 1;
+            state.changed = true;
+            Ok(())
+        })?;
+        Ok(self)
+    }
+
+    /// Makes everything durable, and visible to every snapshot taken from now on. Cost: two `fdatasync`.
+    ///
+    /// # Errors
+    /// `Io` when the disk fails or is full, after which the store is `Poisoned` until it is opened again. Then the
+    /// transaction is either wholly there or not at all.
+    pub fn commit(mut self) -> Result<CommitReport> {
+        if self.state.changed {
+            self.change(|tables, state| state.store(tables))?;
+            let txn = self.txn.take().ok_or_else(Store::closed)?;
+            let result = txn.commit();
+            if result.is_err() {
+                // Whether the commit is durable is not known: what it wrote must not be used again by this handle.
+                self.state.vectors = None;
+            }
+            result?;
+            for run in self.state.retired.drain(..) {
+                self.state.container.retire(run);
+            }
+            self.state.report.commit = Some(self.state.counters.commit);
+            self.state.vectors = None;
+        }
+        Ok(std::mem::take(&mut self.state.report))
+    }
+}
+
+impl Drop for WriteTxn {
+    fn drop(&mut self) {
+        // Undo first, so that nothing names the blobs; then their pages can be given back.
+        self.txn = None;
+        if let Some(vectors) = self.state.vectors.take() {
+            for run in vectors.runs() {
+                self.state.container.release(run);
+            }
+        }
+    }
+}
+
+fn missing(id: &str) -> Error {
+    Error::NotFound { what: "document", name: id.to_owned() }
+}
+
+fn record(tables: &Tables<'_>, row: u64) -> Result<DocumentRecord> {
+    tables
+        .find(Table::Documents, &key(row))?
+        .ok_or_else(|| Table::Documents.damage(&key(row), "the row is missing"))
+}
+
+/// A fresh id that sorts by the time of its making.
+pub(super) fn fresh_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+impl TxnState {
+    /// The dimension, once it is known.
+    pub(super) fn dim(&self) -> Option<usize> {
+        self.space.dim.map(|dim| to_usize(u64::from(dim)))
+    }
+
+    /// Removes the document `id`, whose first row is `row`.
+    pub(super) fn remove(&mut self, tables: &mut Tables<'_>, id: &str, row: u64) -> Result<()> {
+        let parts = to_u64(record(tables, row)?.parts.len());
+        tables.remove(Table::Documents, &key(row))?;
+        tables.remove(Table::Ids, id.as_bytes())?;
+        self.dead.insert_range(row..row + parts);
+        self.counters.documents = self.counters.documents.saturating_sub(1);
+        self.counters.parts = self.counters.parts.saturating_sub(parts);
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Writes everything that waits into the catalog.
+    fn store(&mut self, tables: &mut Tables<'_>) -> Result<()> {
+        if let Some(vectors) = &mut self.vectors {
+            vectors.store(tables, &mut self.counters)?;
+        }
+        if !self.dead.is_empty() {
+            catalog::add_rows(tables, Table::Dead, &self.dead)?;
+            self.counters.dead_changed = self.counters.commit;
+        }
+        if !self.continuation.is_empty() {
+            catalog::add_rows(tables, Table::Continuation, &self.continuation)?;
+            self.counters.continuation_changed = self.counters.commit;
+        }
+        tables.put_record(Table::Spaces, &key(self.space_id), &self.space)?;
+        catalog::put_counters(tables, &self.counters)
+    }
+}

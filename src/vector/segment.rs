@@ -1,0 +1,226 @@
+//! A segment: vectors exactly as given, in one immutable blob.
+//!
+//! The blob holds the vectors (f32, row-major), then for cosine the inverse norms (f32), then the row numbers (u64) unless
+//! they are consecutive; each section begins at a multiple of 64 bytes.
+
+use std::sync::Arc;
+
+use super::exact::{Block, Rows};
+use super::kernel::inverse_norm;
+use crate::catalog::SegmentRecord;
+use crate::codec::{to_u64, to_usize};
+use crate::error::{Error, Result};
+use crate::limits::DIM_MAX;
+use crate::metric::Metric;
+use crate::storage::{Blob, BlobRecord, BlobWriter, Container, Run};
+
+const _: () = assert!(cfg!(target_endian = "little"), "sections are mapped as they are stored");
+
+/// The alignment of sections.
+const ALIGNMENT: u64 = 64;
+
+/// Writes one segment, row by row.
+#[derive(Debug)]
+pub(crate) struct SegmentWriter {
+    blob: BlobWriter,
+    space: u64,
+    dim: usize,
+    metric: Metric,
+    rows: Vec<u64>,
+    norms: Vec<f32>,
+    rows_max: usize,
+}
+
+impl SegmentWriter {
+    /// Reserves room for `rows_max` rows. Memory: 12 bytes a row, and one chunk of the blob.
+    pub(crate) fn new(
+        container: &Arc<Container>,
+        space: u64,
+        dim: usize,
+        metric: Metric,
+        rows_max: usize,
+    ) -> Result<Self> {
+        let bytes = to_u64(rows_max) * (4 * to_u64(dim) + 4 + 8) + 2 * ALIGNMENT;
+        let blob = BlobWriter::new(container, bytes)?;
+        Ok(SegmentWriter { blob, space, dim, metric, rows: Vec::new(), norms: Vec::new(), rows_max })
+    }
+
+    /// Whether the reservation is used up.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows.len() >= self.rows_max
+    }
+
+    /// Appends a row, which must be greater than the last.
+    pub(crate) fn push(&mut self, row: u64, vector: &[f32]) -> Result<()> {
+        if self.metric == Metric::Cosine {
+            self.norms.push(inverse_norm(vector));
+        }
+        self.rows.push(row);
+        self.blob.write(bytemuck::cast_slice(vector))
+    }
+
+    /// Writes the columns; `None` when no row was appended. The caller gives the blob its number.
+    pub(crate) fn finish(mut self) -> Result<Option<(SegmentRecord, BlobRecord)>> {
+        let (Some(&first_row), Some(&last_row)) = (self.rows.first(), self.rows.last()) else {
+            return Ok(None);
+        };
+        let mut norms_offset = None;
+        if self.metric == Metric::Cosine {
+            self.blob.align(ALIGNMENT)?;
+            norms_offset = Some(self.blob.len());
+            self.blob.write(bytemuck::cast_slice(&self.norms))?;
+        }
+        let mut rows_offset = None;
+        let count = to_u64(self.rows.len());
+        if last_row - first_row + 1 != count {
+            self.blob.align(ALIGNMENT)?;
+            rows_offset = Some(self.blob.len());
+            self.blob.write(bytemuck::cast_slice(&self.rows))?;
+        }
+        let record = SegmentRecord {
+            space: self.space,
+            blob: 0,
+            dim: u32::try_from(self.dim).unwrap_or(u32::MAX),
+            count,
+            first_row,
+            last_row,
+            norms_offset,
+            rows_offset,
+        };
+        Ok(Some((record, self.blob.finish()?)))
+    }
+}
+
+/// A segment of the store, mapped. Read it only under a snapshot that names it.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    id: u64,
+    record: SegmentRecord,
+    blob: Blob,
+}
+
+impl Segment {
+    /// Maps a segment; checks bounds, reads no vector.
+    pub(crate) fn open(
+        container: &Container,
+        id: u64,
+        record: SegmentRecord,
+        blob: BlobRecord,
+    ) -> Result<Self> {
+        let segment = Segment { id, blob: Blob::open(container, blob, format!("segment {id}"))?, record };
+        let record = &segment.record;
+        let dim = to_usize(u64::from(record.dim));
+        let vectors = record.count.checked_mul(4 * u64::from(record.dim));
+        let len = to_u64(segment.blob.len());
+        let fits = |offset: u64, width: u64| {
+            let end = record.count.checked_mul(width).and_then(|n| n.checked_add(offset));
+            offset % ALIGNMENT == 0 && Some(offset) >= vectors && end.is_some_and(|end| end <= len)
+        };
+        let span = record.last_row.checked_sub(record.first_row);
+        let sound = (1..=DIM_MAX).contains(&dim)
+            && record.count > 0
+            && vectors.is_some_and(|end| end <= len)
+            && record.norms_offset.is_none_or(|offset| fits(offset, 4))
+            && match record.rows_offset {
+                Some(offset) => fits(offset, 8) && span.is_some_and(|span| span >= record.count),
+                None => span == Some(record.count - 1),
+            };
+        if sound {
+            return Ok(segment);
+        }
+        Err(segment.damage(format!("its sections do not fit a blob of {len} bytes")))
+    }
+
+    fn damage(&self, detail: String) -> Error {
+        Error::corrupt(format!("segment {}", self.id), 0, detail)
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What the catalog says of it.
+    pub(crate) fn record(&self) -> &SegmentRecord {
+        &self.record
+    }
+
+    /// Whether it is mapped from where `blob` says.
+    pub(crate) fn is_at(&self, blob: &BlobRecord) -> bool {
+        self.blob.record() == blob
+    }
+
+    /// The pages of its blob.
+    pub(crate) fn run(&self) -> Run {
+        self.blob.record().run()
+    }
+
+    /// The bytes of its blob.
+    pub(crate) fn bytes(&self) -> u64 {
+        to_u64(self.blob.len())
+    }
+
+    fn section<T: bytemuck::AnyBitPattern>(&self, offset: u64, values: u64) -> Result<&[T]> {
+        let bytes = values.saturating_mul(to_u64(size_of::<T>()));
+        let range = to_usize(offset)..to_usize(offset.saturating_add(bytes));
+        bytemuck::try_cast_slice(self.blob.bytes(range)?).map_err(|e| self.damage(e.to_string()))
+    }
+
+    /// Its rows as a block for the exact search. Cost: at the first call in a process, the checksums of everything.
+    pub(crate) fn block(&self) -> Result<Block<'_>> {
+        let record = &self.record;
+        let vectors = self.section(0, record.count.saturating_mul(u64::from(record.dim)))?;
+        let norms = record.norms_offset.map(|offset| self.section(offset, record.count)).transpose()?;
+        let rows = match self.rows()? {
+            Some(rows) => Rows::Listed(rows),
+            None => Rows::From(record.first_row),
+        };
+        Block::new(vectors, to_usize(u64::from(record.dim)), norms, rows)
+    }
+
+    fn rows(&self) -> Result<Option<&[u64]>> {
+        self.record.rows_offset.map(|offset| self.section(offset, self.record.count)).transpose()
+    }
+
+    /// The vector of a row, if the segment has it.
+    pub(crate) fn vector(&self, row: u64) -> Result<Option<&[f32]>> {
+        let record = &self.record;
+        if row < record.first_row || row > record.last_row {
+            return Ok(None);
+        }
+        let position = match self.rows()? {
+            Some(rows) => rows.binary_search(&row).ok().map(to_u64),
+            None => Some(row - record.first_row),
+        };
+        let Some(position) = position else { return Ok(None) };
+        let dim = u64::from(record.dim);
+        self.section(position * dim * 4, dim).map(Some)
+    }
+
+    /// Calls `visit` with each row and its vector, in order.
+    pub(crate) fn for_each(&self, visit: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
+        let (record, rows) = (&self.record, self.rows()?);
+        for position in 0..record.count {
+            let row = match rows {
+                Some(rows) => rows[to_usize(position)],
+                None => record.first_row + position,
+            };
+            let dim = u64::from(record.dim);
+            visit(row, self.section(position * dim * 4, dim)?)?;
+        }
+        Ok(())
+    }
+
+    /// Reads and verifies everything.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.blob.check()?;
+        if let Some(rows) = self.rows()? {
+            let bounds = (rows.first().copied(), rows.last().copied());
+            let expected = (Some(self.record.first_row), Some(self.record.last_row));
+            if bounds != expected || !rows.is_sorted_by(|a, b| a < b) {
+                return Err(self.damage("its rows do not ascend between the first and the last".into()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -46,10 +46,6 @@ impl<'a> Reader<'a> {
         Ok(out)
     }
 
-    pub(crate) fn u16(&mut self) -> Result<u16> {
-        Ok(u16::from_le_bytes(self.array()?))
-    }
-
     pub(crate) fn u32(&mut self) -> Result<u32> {
         Ok(u32::from_le_bytes(self.array()?))
     }
@@ -92,11 +88,10 @@ mod tests {
 
     #[test]
     fn reads_in_order_and_stops_at_the_end() {
-        let mut reader = Reader::new("test", &[1, 0, 2, 0, 0, 0, 9]);
-        assert_eq!(reader.u16().unwrap(), 1);
+        let mut reader = Reader::new("test", &[2, 0, 0, 0, 9]);
         assert_eq!(reader.u32().unwrap(), 2);
         let error = reader.u64().unwrap_err();
-        assert_eq!(error.to_string(), "test is damaged at byte 6: 8 bytes expected, 1 left");
+        assert_eq!(error.to_string(), "test is damaged at byte 4: 8 bytes expected, 1 left");
         assert_eq!(reader.bytes(1).unwrap(), [9]);
     }
 

@@ -13,8 +13,7 @@ mod write;
 pub(crate) use bitmap::{add_rows, load_rows};
 pub(crate) use read::{ReadTxn, Rows};
 pub(crate) use record::{
-    Counters, DocumentRecord, ModelRecord, PartRecord, Record, SegmentRecord, SettingsRecord, SpaceRecord,
-    StoreRecord, VECTORS_F32,
+    Counters, DocumentRecord, ModelRecord, PartRecord, Record, SegmentRecord, SpaceRecord, VECTORS_F32,
 };
 pub(crate) use rows::{
     blob, blobs, counters, id_row, initialise, keys, put_counters, settings, store, tail_row, tail_value,
@@ -22,5 +21,5 @@ pub(crate) use rows::{
 pub(crate) use table::Table;
 pub(crate) use write::{Tables, WriteTxn};
 
-#[cfg(any(test, fuzzing))]
+#[cfg(fuzzing)]
 pub(crate) use record::fuzz_rows;

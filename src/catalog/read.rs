@@ -10,18 +10,16 @@ use super::table::Table;
 use crate::error::Result;
 use crate::storage::{Container, Db, OpenFile, Pin, guarded};
 
+/// What is done with each row, its key and its value; `false` ends the scan.
+pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool> + 'v;
+
 /// What can be asked of a state of the catalog, committed or in the making.
 pub(crate) trait Rows {
     /// The value of a key, verified.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>>;
 
     /// Calls `visit` with each row from `from` on, in the order of the keys, until it answers `false`.
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
-    ) -> Result<()>;
+    fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> Result<()>;
 }
 
 /// Reads a record, if the key has one.
@@ -97,12 +95,12 @@ impl Drop for ReadTxn {
 }
 
 /// Runs a scan over any open table.
-pub(super) fn scan_table<'t>(
+pub(super) fn scan_table(
     container: &Container,
     table: Table,
-    open: &'t impl ReadableTable<&'static [u8], &'static [u8]>,
+    open: &impl ReadableTable<&'static [u8], &'static [u8]>,
     from: &[u8],
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+    visit: &mut Visit<'_>,
 ) -> Result<()> {
     let mut range =
         guarded(container, "read", || open.range::<&[u8]>((Bound::Included(from), Bound::Unbounded)))?;
@@ -124,12 +122,7 @@ impl Rows for ReadTxn {
         }
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
-    ) -> Result<()> {
+    fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         scan_table(&self.container, table, self.table(table)?, from, visit)
     }
 }

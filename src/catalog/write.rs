@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, WriteTransaction};
 
-use super::read::{Rows, find, scan_table};
+use super::read::{Rows, Visit, find, scan_table};
 use super::record::Record;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -153,12 +153,7 @@ impl Rows for Tables<'_> {
         }
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
-    ) -> Result<()> {
+    fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         scan_table(self.container, table, self.table(table)?, from, visit)
     }
 }

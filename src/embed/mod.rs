@@ -58,6 +58,6 @@ pub trait Embedder: Send + Sync {
     /// Cuts a text into parts that the model reads whole: spans in bytes on borders of characters, in order. By default
     /// one part, the whole text.
     fn split(&self, text: &str) -> Vec<Range<usize>> {
-        vec![0..text.len()]
+        std::iter::once(0..text.len()).collect()
     }
 }

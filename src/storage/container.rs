@@ -12,10 +12,10 @@ use super::extents::{FreeSpace, Run, sort_disjoint};
 use super::file::RawFile;
 use super::header::{HEADER_LEN, READER_BASE};
 use super::layout::{
-    DATA_PAGE, PAGE_BYTES, Preamble, SUPERBLOCK_A_OFFSET, SUPERBLOCK_B_OFFSET, SUPERBLOCK_LEN,
+    DATA_OFFSET, DATA_PAGE, PAGE_BYTES, Preamble, SUPERBLOCK_A_OFFSET, SUPERBLOCK_B_OFFSET, SUPERBLOCK_LEN,
 };
 use super::open::Settings;
-use super::pages::StreamMap;
+use super::pages::{Place, StreamMap};
 use super::stream::SumPage;
 use super::superblock::{Features, GENERATION_OFFSET, Superblock};
 use crate::codec::u64_at;
@@ -143,11 +143,6 @@ impl Container {
         self.preamble
     }
 
-    /// The newest superblock's generation.
-    pub(crate) fn generation(&self) -> u64 {
-        hold(&self.state).generation
-    }
-
     pub(super) fn io(&self, op: &'static str) -> impl Fn(io::Error) -> Error + '_ {
         move |source| match source.downcast::<Error>() {
             Ok(error) => error,
@@ -208,13 +203,15 @@ impl Container {
     /// Reads the superblocks and takes the newer.
     pub(super) fn load(&self) -> Result<Arc<StreamMap>> {
         if self.role == Role::Writer {
-            // Clean pages of a file that was not closed may be what a failed sync left behind: read the disk.
-            self.file.drop_cached().map_err(self.io("read"))?;
+            self.file.drop_cached(0, DATA_OFFSET).map_err(self.io("read"))?;
         }
         let block = self.newest_superblock()?;
         let map = StreamMap::from_superblock(&block)?;
         let file_pages = self.file.len().map_err(self.io("read"))?.div_ceil(PAGE_BYTES);
         let end = map.runs().iter().map(|run| run.end()).fold(file_pages, u64::max);
+        if self.role == Role::Writer {
+            self.forget_unclean(&map).map_err(self.io("read"))?;
+        }
         self.check_floor(&map, block.txn_floor)?;
         let mut state = hold(&self.state);
         if state.generation == 0 {
@@ -225,6 +222,20 @@ impl Container {
         // The first sync of a writer writes a superblock, whatever else it writes: a failed sync before it is not cured.
         state.dirty = self.role == Role::Writer;
         Ok(self.set_map(map))
+    }
+
+    /// After a failed sync the system keeps showing pages that never reached the disk, and calls them clean. So a writer
+    /// that opens a file that was not closed reads the stream from the disk again. Blobs are checked when they are used.
+    fn forget_unclean(&self, map: &StreamMap) -> io::Result<()> {
+        if let Place::Mapped { physical, .. } = map.find(0) {
+            self.file.drop_cached(physical * PAGE_BYTES, PAGE_BYTES)?;
+        }
+        if super::header::is_unclean(&self.read_header(map)?) {
+            for run in map.runs() {
+                self.file.drop_cached(run.start * PAGE_BYTES, run.pages * PAGE_BYTES)?;
+            }
+        }
+        Ok(())
     }
 
     fn newest_superblock(&self) -> Result<Superblock> {
@@ -253,7 +264,7 @@ impl Container {
                     fault = Some(Error::corrupt(name, offset, detail));
                 }
                 Ok(block) if newest.as_ref().is_none_or(|n| n.generation < block.generation) => {
-                    newest = Some(block)
+                    newest = Some(block);
                 }
                 Ok(_) => {}
                 Err(Error::Corrupt { offset: within, detail, .. }) => {

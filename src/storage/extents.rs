@@ -65,11 +65,6 @@ impl FreeSpace {
         FreeSpace { end, free: BTreeMap::new(), pending: Vec::new() }
     }
 
-    /// The first page past everything.
-    pub(crate) fn end(&self) -> u64 {
-        self.end
-    }
-
     /// The pages that could be allocated below the end.
     pub(crate) fn free_pages(&self) -> u64 {
         self.free.values().sum()
@@ -241,7 +236,7 @@ mod tests {
                     }
                 }
                 let held_pages: u64 = held.iter().map(|run| run.pages).sum();
-                prop_assert_eq!(held_pages + space.free_pages() + space.pending_pages(), space.end() - 36);
+                prop_assert_eq!(held_pages + space.free_pages() + space.pending_pages(), space.end - 36);
             }
             for run in held.drain(..) {
                 space.release(run);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::ops::Bound;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -48,8 +49,8 @@ pub(crate) trait RawFile: fmt::Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// The bytes `offset..offset + len`, which nobody will write any more. They must lie within the file.
     fn map(&self, offset: u64, len: usize) -> io::Result<Bytes>;
-    /// Forgets cached pages that equal what the disk should hold, so that they are read from it again.
-    fn drop_cached(&self) -> io::Result<()>;
+    /// Forgets cached pages of a range that equal what the disk should hold, so that they are read from it again.
+    fn drop_cached(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Takes a lock; `false` when it is held elsewhere and `wait` is `No`.
     fn lock(&self, range: LockRange, kind: LockKind, wait: Wait) -> io::Result<bool>;
     /// Releases a lock taken over exactly this range.
@@ -128,8 +129,8 @@ impl RawFile for RealFile {
         Bytes::map(&self.file, offset, len)
     }
 
-    fn drop_cached(&self) -> io::Result<()> {
-        Ok(fadvise(&self.file, 0, None, Advice::DontNeed)?)
+    fn drop_cached(&self, offset: u64, len: u64) -> io::Result<()> {
+        Ok(fadvise(&self.file, offset, NonZero::new(len), Advice::DontNeed)?)
     }
 
     fn lock(&self, (start, end): LockRange, kind: LockKind, wait: Wait) -> io::Result<bool> {

@@ -72,14 +72,14 @@ mod tests {
             last = now;
         }
         let reader = builder.open_read_only(&path).unwrap();
-        let _snapshot = redb::ReadableDatabase::begin_read(&reader).unwrap();
+        let snapshot = redb::ReadableDatabase::begin_read(&reader).unwrap();
         let other =
             RealFile::new(std::fs::File::options().read(true).write(true).open(&path).unwrap()).unwrap();
         let byte = |n| (Bound::Included(READER_BASE + n), Bound::Included(READER_BASE + n));
         let held: Vec<u64> = (0..64).filter(|&n| other.locked_elsewhere(byte(n)).unwrap()).collect();
         assert_eq!(held, [last]);
         assert!(!other.lock(byte(last), LockKind::Exclusive, Wait::No).unwrap());
-        drop((_snapshot, reader, db));
+        drop((snapshot, reader, db));
         let bytes = std::fs::read(&path).unwrap();
         assert!(!is_unclean(&bytes));
         assert_eq!(durable_transaction(b"nothing"), None);

@@ -20,7 +20,7 @@ pub(crate) mod recording;
 mod stream;
 mod superblock;
 
-pub(crate) use blob::{Blob, BlobRecord, BlobWriter, CHUNK_BYTES};
+pub(crate) use blob::{Blob, BlobRecord, BlobWriter};
 pub use container::Occupancy;
 pub(crate) use container::{Container, Pin, Sabotage};
 pub(crate) use extents::Run;

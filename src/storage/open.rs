@@ -57,7 +57,7 @@ impl std::fmt::Debug for OpenFile {
         f.debug_struct("OpenFile")
             .field("path", &self.container.path())
             .field("access", &self.access)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

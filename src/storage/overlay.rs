@@ -103,7 +103,7 @@ impl RawFile for Overlay {
         self.below.map(offset, len)
     }
 
-    fn drop_cached(&self) -> io::Result<()> {
+    fn drop_cached(&self, _offset: u64, _len: u64) -> io::Result<()> {
         Ok(())
     }
 

@@ -37,7 +37,7 @@ impl StreamMap {
     /// Takes the map out of a superblock and refuses one that contradicts itself.
     pub(crate) fn from_superblock(block: &Superblock) -> Result<Self> {
         let damaged = |detail: String| Err(Error::corrupt("superblock", 0, detail));
-        if block.stream_len % PAGE_BYTES != 0 || block.stream_len / PAGE_BYTES > SUMS_BASE {
+        if !block.stream_len.is_multiple_of(PAGE_BYTES) || block.stream_len / PAGE_BYTES > SUMS_BASE {
             return damaged(format!("stream length {} is not possible", block.stream_len));
         }
         let mut extents = BTreeMap::new();

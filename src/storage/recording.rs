@@ -127,7 +127,7 @@ impl RawFile for RecordingFile {
         Ok(Bytes::Owned(bytes))
     }
 
-    fn drop_cached(&self) -> io::Result<()> {
+    fn drop_cached(&self, _offset: u64, _len: u64) -> io::Result<()> {
         Ok(())
     }
 

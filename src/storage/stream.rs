@@ -360,7 +360,7 @@ impl StorageBackend for Stream {
             return Err(corrupt(offset / PAGE_BYTES, detail));
         }
         let (first, last) = (offset / PAGE_BYTES, end.div_ceil(PAGE_BYTES));
-        if offset % PAGE_BYTES == 0 && end % PAGE_BYTES == 0 {
+        if offset.is_multiple_of(PAGE_BYTES) && end.is_multiple_of(PAGE_BYTES) {
             return self.0.read_pages(&map, first, out);
         }
         let mut pages = vec![0; to_usize(last - first) * PAGE_LEN];
@@ -385,7 +385,7 @@ impl StorageBackend for Stream {
         if offset < PAGE_BYTES {
             return self.0.poisoning(self.0.write_header(offset, data));
         }
-        if offset % PAGE_BYTES != 0 || data.len() % PAGE_LEN != 0 {
+        if !offset.is_multiple_of(PAGE_BYTES) || !data.len().is_multiple_of(PAGE_LEN) {
             return Err(ErrorKind::InvalidInput.into());
         }
         self.0.poisoning(self.0.write_pages(offset / PAGE_BYTES, data))

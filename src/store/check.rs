@@ -66,6 +66,7 @@ pub(super) fn check(store: &Store, level: CheckLevel, control: &Control) -> Resu
     let snapshot = store.snapshot()?;
     let mut report = CheckReport::default();
     control.step("check", 0, None)?;
+    report.note(identity(&snapshot))?;
     let tables = check_tables(&snapshot, control, &mut report)?;
     if let Some(tables) = tables {
         let agreement = agree(&snapshot, &tables);
@@ -83,6 +84,15 @@ pub(super) fn check(store: &Store, level: CheckLevel, control: &Control) -> Resu
         report.note(snapshot.txn().container().check_head())?;
     }
     Ok(report)
+}
+
+/// Whether the catalog belongs to this file.
+fn identity(snapshot: &Snapshot) -> Result<()> {
+    let (store, preamble) = (catalog::store(snapshot.txn())?, snapshot.txn().container().preamble());
+    if store.uuid == preamble.uuid.into_bytes() && store.lineage == preamble.lineage.into_bytes() {
+        return Ok(());
+    }
+    Err(Error::corrupt("table meta", 0, format!("the store is not the one of the file {}", preamble.uuid)))
 }
 
 /// What the tables say, to be compared.

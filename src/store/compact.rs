@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::vectors::NewVectors;
 use super::view::View;
 use super::{Control, Store, WriteTxn};
-use crate::catalog::{self, Table, WriteTxn as CatalogTxn};
-use crate::codec::{key, to_u64, to_usize};
-use crate::error::{Error, Result};
+use crate::catalog::{self, Table};
+use crate::codec::{key, to_u64};
+use crate::error::Result;
 use crate::storage::{Access, BlobRecord, DATA_PAGE, Db, PAGE_BYTES, guarded};
 
 /// How often the end of the file is moved down and trimmed; each round frees what the round before left.

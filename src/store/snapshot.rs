@@ -74,10 +74,7 @@ impl Snapshot {
     fn with_vectors(&self, row: u64, record: DocumentRecord) -> Result<Document> {
         let mut parts = Vec::with_capacity(record.parts.len());
         for (n, part) in record.parts.iter().enumerate() {
-            let vector = match part.vector {
-                true => Some(self.row_vector(row + to_u64(n))?),
-                false => None,
-            };
+            let vector = if part.vector { Some(self.row_vector(row + to_u64(n))?) } else { None };
             parts.push(Part { span: to_usize(part.start.into())..to_usize(part.end.into()), vector });
         }
         Ok(Document::stored(record.id, record.text, Metadata::stored(record.metadata), parts))

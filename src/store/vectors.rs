@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalog::{self, Counters, Rows, SegmentRecord, Table, Tables};
-use crate::codec::{key, to_u64, to_usize};
+use crate::codec::{key, to_usize};
 use crate::error::Result;
 use crate::limits::{BULK_SEGMENT_TAILS, SEGMENT_BYTES_MAX};
 use crate::metric::Metric;
@@ -154,15 +154,5 @@ impl NewVectors {
     /// The pages written so far, to be given back when the transaction is undone.
     pub(super) fn runs(&self) -> impl Iterator<Item = Run> {
         self.finished.iter().map(|(_, blob)| blob.run())
-    }
-
-    /// Whether nothing was added.
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.segment.is_none() && self.finished.is_empty()
-    }
-
-    /// Memory that waits, in bytes.
-    pub(super) fn bytes(&self) -> u64 {
-        to_u64(self.values.capacity() * 4 + self.rows.capacity() * 8)
     }
 }

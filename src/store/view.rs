@@ -19,7 +19,6 @@ use crate::vector::tail::Tail;
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) counters: Counters,
-    pub(crate) space_id: u64,
     pub(crate) space: SpaceRecord,
     pub(crate) metric: Metric,
     pub(crate) segments: Arc<Vec<Arc<Segment>>>,
@@ -75,7 +74,7 @@ impl View {
             }
             None => None,
         };
-        Ok(Arc::new(View { counters, space_id, space, metric, segments, tail, dead, continuation }))
+        Ok(Arc::new(View { counters, space, metric, segments, tail, dead, continuation }))
     }
 
     /// The first row of the document that `row` belongs to.

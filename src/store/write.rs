@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::snapshot::{document, for_each_match};
 use super::vectors::NewVectors;
 use super::{Control, Store};
-use crate::catalog::{self, Counters, DocumentRecord, Rows, SpaceRecord, Table, Tables};
+use crate::catalog::{self, Counters, DocumentRecord, SpaceRecord, Table, Tables};
 use crate::codec::{key, to_u64, to_usize};
 use crate::document::{Document, Metadata};
 use crate::error::{Error, Result};
@@ -237,8 +237,8 @@ impl WriteTxn {
     /// `NotFound`; `Limit` when the metadata grow too long.
     pub fn update_metadata(&mut self, id: &str, patch: &Metadata) -> Result<&mut Self> {
         self.edit(id, |record| {
-            record.metadata =
-                Metadata::stored(std::mem::take(&mut record.metadata)).patch(patch)?.as_json().to_owned();
+            let patched = Metadata::stored(std::mem::take(&mut record.metadata)).patch(patch)?;
+            patched.as_json().clone_into(&mut record.metadata);
             Ok(())
         })
     }

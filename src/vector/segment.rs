@@ -114,7 +114,7 @@ impl Segment {
         let len = to_u64(segment.blob.len());
         let fits = |offset: u64, width: u64| {
             let end = record.count.checked_mul(width).and_then(|n| n.checked_add(offset));
-            offset % ALIGNMENT == 0 && Some(offset) >= vectors && end.is_some_and(|end| end <= len)
+            offset.is_multiple_of(ALIGNMENT) && Some(offset) >= vectors && end.is_some_and(|end| end <= len)
         };
         let span = record.last_row.checked_sub(record.first_row);
         let sound = (1..=DIM_MAX).contains(&dim)

@@ -39,28 +39,28 @@ fn document(random: &mut Random) -> Document {
 /// One operation; commits at most once, but for compaction, which changes no document.
 pub(super) fn operate(store: Store, random: &mut Random, reopen: &dyn Fn(Store) -> Store) -> Store {
     match random.below(100) {
-        0..55 => {
+        0..=54 => {
             let count = 1 + random.below(12);
             store.add((0..count).map(|_| document(random)).collect::<Vec<_>>()).unwrap();
         }
-        55..70 => {
+        55..=69 => {
             let ids: Vec<String> =
-                (0..1 + random.below(8)).map(|_| format!("doc_{}", random.below(150))).collect();
+                (0..=random.below(8)).map(|_| format!("doc_{}", random.below(150))).collect();
             store.delete(ids).unwrap();
         }
-        70..80 => {
+        70..=79 => {
             let patch = Metadata::from_json(&format!("{{\"n\": {}}}", random.below(1000))).unwrap();
             match store.update_metadata(&format!("doc_{}", random.below(150)), &patch) {
                 Ok(_) | Err(Error::NotFound { .. }) => {}
                 Err(other) => panic!("{other}"),
             }
         }
-        80..88 => {
+        80..=87 => {
             let mut txn = store.write().unwrap();
             txn.add((0..30).map(|_| document(random)).collect::<Vec<_>>()).unwrap();
             drop(txn);
         }
-        88..94 => return reopen(store),
+        88..=93 => return reopen(store),
         _ => drop(store.compact(&Control::new()).unwrap()),
     }
     store

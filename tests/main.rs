@@ -4,4 +4,5 @@
     reason = "clippy knows helpers of tests only inside cfg(test), which this crate has not"
 )]
 
+mod exchange;
 mod native;

@@ -184,16 +184,6 @@ fn agree(snapshot: &Snapshot, tally: &Tally) -> Result<()> {
         }
         next = end;
     }
-    let mut live = 0;
-    let mut count = |row: u64, _: &[f32]| {
-        live += u64::from(!view.dead.contains(row));
-        Ok(())
-    };
-    for segment in view.segments.iter() {
-        segment.for_each(&mut count)?;
-    }
-    if let Some(tail) = &view.tail {
-        tail.for_each(&mut count)?;
-    }
+    let live = view.live_rows()?;
     if live == tally.vectors { Ok(()) } else { disagree("number of live vectors", tally.vectors, live) }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::vectors::NewVectors;
-use super::view::View;
 use super::{Control, Store, WriteTxn};
 use crate::catalog::{self, Table};
 use crate::codec::{key, to_u64};
@@ -62,7 +61,7 @@ fn merge(store: &Store, control: &Control) -> Result<()> {
     let mut txn = store.write()?;
     let snapshot = store.snapshot()?;
     let view = snapshot.view();
-    let live = live_rows(view)?;
+    let live = view.live_rows()?;
     let stored: u64 = view.segments.iter().map(|segment| segment.record().count).sum();
     let per_segment = view.dim().map_or(1, |dim| (crate::limits::SEGMENT_BYTES_MAX / (4 * dim)).max(1));
     let fewest = live.div_ceil(to_u64(per_segment));
@@ -73,24 +72,17 @@ fn merge(store: &Store, control: &Control) -> Result<()> {
             NewVectors::new(&state.container, state.space_id, dim, state.metric, state.tail_bytes_max)
                 .expect_rows(live);
         let mut done = 0;
-        let mut keep = |row: u64, vector: &[f32]| {
-            if view.dead.contains(row) {
-                return Ok(());
-            }
+        view.for_each_live(&mut |row, vector| {
             done += 1;
             if done % STEP_ROWS == 0 {
                 control.step("merge", done, Some(live))?;
             }
             vectors.write(row, vector)
-        };
+        })?;
         for segment in view.segments.iter() {
-            segment.for_each(&mut keep)?;
             tables.remove(Table::Segments, &key(segment.id()))?;
             tables.remove(Table::Blobs, &key(segment.record().blob))?;
             state.retired.push(segment.run());
-        }
-        if let Some(tail) = &view.tail {
-            tail.for_each(&mut keep)?;
         }
         for row in catalog::keys(tables, Table::Tail)? {
             tables.remove(Table::Tail, &row)?;
@@ -103,22 +95,6 @@ fn merge(store: &Store, control: &Control) -> Result<()> {
     })?;
     drop(snapshot);
     txn.commit().map(drop)
-}
-
-/// The number of vectors of live rows.
-fn live_rows(view: &View) -> Result<u64> {
-    let mut live = 0;
-    let mut count = |row: u64, _: &[f32]| {
-        live += u64::from(!view.dead.contains(row));
-        Ok(())
-    };
-    for segment in view.segments.iter() {
-        segment.for_each(&mut count)?;
-    }
-    if let Some(tail) = &view.tail {
-        tail.for_each(&mut count)?;
-    }
-    Ok(live)
 }
 
 /// Lets redb pack its pages, if nobody reads. A kill in the midst makes the next opening read the whole catalog once.

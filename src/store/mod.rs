@@ -4,6 +4,7 @@ mod add;
 mod check;
 mod compact;
 mod control;
+mod exchange;
 mod options;
 mod search;
 mod snapshot;

@@ -88,6 +88,26 @@ impl View {
         row
     }
 
+    /// Calls `visit` with each vector that is not dead, and its row, in the order of the rows.
+    pub(crate) fn for_each_live(&self, visit: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
+        let mut live =
+            |row: u64, vector: &[f32]| if self.dead.contains(row) { Ok(()) } else { visit(row, vector) };
+        for segment in self.segments.iter() {
+            segment.for_each(&mut live)?;
+        }
+        self.tail.as_ref().map_or(Ok(()), |tail| tail.for_each(&mut live))
+    }
+
+    /// The number of vectors that are not dead. Cost: a look at every row.
+    pub(crate) fn live_rows(&self) -> Result<u64> {
+        let mut live = 0;
+        self.for_each_live(&mut |_, _| {
+            live += 1;
+            Ok(())
+        })?;
+        Ok(live)
+    }
+
     /// The vector of a row, wherever it is.
     pub(crate) fn vector(&self, row: u64) -> Result<Option<Vec<f32>>> {
         if let Some(vector) = self.tail.as_ref().and_then(|tail| tail.vector(row)) {
@@ -155,6 +175,7 @@ fn open_segments(txn: &ReadTxn, space: u64, known: Option<&Arc<View>>) -> Result
         segments.push(segment);
         Ok(true)
     })?;
+    segments.sort_by_key(|segment: &Arc<Segment>| segment.record().first_row);
     Ok(segments)
 }
 

@@ -12,7 +12,6 @@
 //!
 //! Source: FAISS 1.12 `impl/index_write.cpp`, `write_index`, and `impl/index_read.cpp`, `read_index`; files of
 //! faiss-cpu 1.15.1 are the same.
-#![allow(dead_code, unused_imports, reason = "called by the exchange layer")]
 
 mod read;
 #[cfg(test)]

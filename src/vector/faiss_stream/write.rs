@@ -97,6 +97,10 @@ impl<'a> FlatWriter<'a> {
     ///
     /// # Errors
     /// `Invalid` if the header promises no ids or vectors are still missing, `Limit` past one for each vector, `Io`.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "exports name vectors by position; tests write id maps to read")
+    )]
     pub(crate) fn id(&mut self, id: i64) -> Result<()> {
         if self.header.naming == Naming::Position || self.rows_written != self.header.rows {
             return Err(Error::invalid(

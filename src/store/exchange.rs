@@ -1,0 +1,122 @@
+//! Exchange with FAISS: its flat index files, written and read.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use super::{Snapshot, WriteTxn};
+use crate::codec::to_u64;
+use crate::document::Document;
+use crate::error::{Error, Result};
+use crate::limits::BATCH_DOCUMENTS;
+use crate::metric::Metric;
+use crate::vector::faiss_stream::{FlatHeader, FlatReader, FlatWriter, Naming, Scaling};
+
+impl Snapshot {
+    /// Writes all vectors as a FAISS index (`IndexFlat`) that any FAISS opens; returns their number. They are in the
+    /// order of [`Snapshot::documents`] and their parts. Cosine becomes the inner product of unit vectors.
+    ///
+    /// Cost: one pass. Memory: 64 KiB. Durable: yes, and the file appears at once and whole.
+    /// # Errors
+    /// `Exists` when there is something at `path`; `Unavailable` while the store has no vector, so no dimension; `Io`.
+    pub fn export_faiss(&self, path: impl AsRef<Path>) -> Result<u64> {
+        let (path, view) = (path.as_ref(), self.view());
+        let io = |source| Error::Io { op: "write", path: path.to_owned(), source };
+        let dim = view.dim().ok_or_else(|| Error::Unavailable {
+            feature: "exporting vectors",
+            reason: "the store has none and no dimension yet".into(),
+        })?;
+        let rows = view.live_rows()?;
+        let header = FlatHeader { metric: view.metric.into(), dim, rows, naming: Naming::Position };
+        let scaling = if view.metric == Metric::Cosine { Scaling::Unit } else { Scaling::AsGiven };
+        let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let temporary = tempfile::NamedTempFile::new_in(directory).map_err(io)?;
+        let mut out = temporary.as_file();
+        let mut writer = FlatWriter::new(&mut out, path, header, scaling)?;
+        view.for_each_live(&mut |_, vector| writer.vector(vector))?;
+        writer.finish()?;
+        temporary.as_file().sync_all().map_err(io)?;
+        temporary.persist_noclobber(path).map_err(|error| match error.error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Error::Exists { what: "file", name: path.display().to_string() }
+            }
+            _ => io(error.error),
+        })?;
+        Ok(rows)
+    }
+}
+
+impl WriteTxn {
+    /// Adds a document without text for each vector of a FAISS index file: `IndexFlat`, or `IndexIDMap` over one, whose
+    /// ids become the documents' ids; else they are the positions. Returns their number.
+    ///
+    /// FAISS itself does not read the file; every number in it is checked. Memory: some hundred vectors.
+    /// # Errors
+    /// `NotFound`; `Corrupt` naming the field; `Unavailable` for another kind of index; as [`WriteTxn::add`].
+    pub fn import_faiss(&mut self, path: impl AsRef<Path>) -> Result<u64> {
+        let path = path.as_ref();
+        let mut vectors = open(path)?;
+        let dim = vectors.header().dim;
+        let mut ids = Ids::open(path, vectors.header())?;
+        let mut done = 0;
+        loop {
+            let chunk = vectors.vectors()?;
+            if chunk.is_empty() {
+                return Ok(done);
+            }
+            let mut batch = Vec::with_capacity(BATCH_DOCUMENTS);
+            for vector in chunk.chunks_exact(dim) {
+                batch.push(Document::from_vector(vector.to_vec()).id(ids.next()?));
+            }
+            done += to_u64(batch.len());
+            self.add(batch)?;
+        }
+    }
+}
+
+type Reader = FlatReader<BufReader<File>>;
+
+fn open(path: &Path) -> Result<Reader> {
+    let file = File::open(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::NotFound { what: "file", name: path.display().to_string() },
+        _ => Error::Io { op: "open", path: path.to_owned(), source },
+    })?;
+    let len =
+        file.metadata().map_err(|source| Error::Io { op: "read", path: path.to_owned(), source })?.len();
+    FlatReader::open(BufReader::new(file), len, path)
+}
+
+/// The names of the vectors, in their order. A file has ids after all vectors, so they are read through a second handle.
+enum Ids {
+    Positions(u64),
+    Listed { reader: Box<Reader>, chunk: std::vec::IntoIter<i64> },
+}
+
+impl Ids {
+    fn open(path: &Path, header: FlatHeader) -> Result<Self> {
+        if header.naming == Naming::Position {
+            return Ok(Ids::Positions(0));
+        }
+        let mut reader = Box::new(open(path)?);
+        while !reader.vectors()?.is_empty() {}
+        Ok(Ids::Listed { reader, chunk: Vec::new().into_iter() })
+    }
+
+    fn next(&mut self) -> Result<String> {
+        match self {
+            Ids::Positions(next) => {
+                *next += 1;
+                Ok((*next - 1).to_string())
+            }
+            Ids::Listed { reader, chunk } => {
+                if chunk.len() == 0 {
+                    *chunk = reader.ids()?.to_vec().into_iter();
+                }
+                let id = chunk
+                    .next()
+                    .ok_or_else(|| Error::corrupt("FAISS id map", 0, "it has fewer ids than vectors"))?;
+                Ok(id.to_string())
+            }
+        }
+    }
+}

@@ -4,5 +4,6 @@
     reason = "clippy knows helpers of tests only inside cfg(test), which this crate has not"
 )]
 
+mod api;
 mod exchange;
 mod native;

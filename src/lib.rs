@@ -21,7 +21,7 @@ pub use embed::{Embedder, Embeddings, ModelIdentity};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Candidate, Field, Filter, Operand};
 pub use metric::Metric;
-pub use storage::Occupancy;
+pub use storage::{FORMAT_NEWEST, FORMAT_OLDEST, Occupancy};
 pub use store::{
     CancelToken, CheckLevel, CheckReport, CommitReport, CompactReport, ConflictPolicy, Control, Damage,
     DeleteReport, Documents, Durability, Hit, OpenOptions, Progress, Query, SegmentStats, Snapshot, Stats,

@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 pub(crate) const PAGE_BYTES: u64 = 4096;
 /// The same for slices.
 pub(crate) const PAGE_LEN: usize = 4096;
-/// The oldest container layout that this version reads.
-pub(crate) const FORMAT_OLDEST: u32 = 1;
-/// The container layout that this version writes.
-pub(crate) const FORMAT_NEWEST: u32 = 1;
+/// The oldest file format that this version reads.
+pub const FORMAT_OLDEST: u32 = 1;
+/// The file format that this version writes, and the newest that it reads.
+pub const FORMAT_NEWEST: u32 = 1;
 
 /// Where the preamble lies.
 pub(crate) const PREAMBLE_OFFSET: u64 = 0;

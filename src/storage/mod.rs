@@ -25,7 +25,8 @@ pub use container::Occupancy;
 pub(crate) use container::{Container, Pin, Sabotage};
 pub(crate) use extents::Run;
 pub(crate) use guard::guarded;
-pub(crate) use layout::{DATA_PAGE, FORMAT_NEWEST, FORMAT_OLDEST, PAGE_BYTES};
+pub(crate) use layout::{DATA_PAGE, PAGE_BYTES};
+pub use layout::{FORMAT_NEWEST, FORMAT_OLDEST};
 pub(crate) use open::{Access, Db, OpenFile, Settings, create_file, memory_file, open_file};
 #[cfg(test)]
 pub(crate) use open::{format_and_open, reopen};

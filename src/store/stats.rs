@@ -5,7 +5,7 @@ use crate::codec::to_u64;
 use crate::embed::ModelIdentity;
 use crate::error::Result;
 use crate::metric::Metric;
-use crate::storage::{FORMAT_NEWEST, Occupancy};
+use crate::storage::{DATA_PAGE, FORMAT_NEWEST, Occupancy, PAGE_BYTES};
 
 /// A segment of vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,13 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
     });
     let set_bytes = |set: &roaring::RoaringTreemap| to_u64(set.serialized_size());
     let blobs = crate::catalog::blobs(snapshot.txn())?;
+    let mut occupancy = container.occupancy()?;
+    if !store.is_writable()? {
+        // Only the writer keeps account of free pages; for others free is what nothing they see occupies.
+        let blob_pages: u64 = blobs.values().map(|blob| blob.run().pages).sum();
+        let used = (DATA_PAGE + blob_pages) * PAGE_BYTES + occupancy.stream;
+        occupancy.free = occupancy.file.saturating_sub(used);
+    }
     Ok(Stats {
         documents: view.counters.documents,
         parts: view.counters.parts,
@@ -83,7 +90,7 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
         commit: view.commit(),
         format: FORMAT_NEWEST,
         uuid: container.preamble().uuid.to_string(),
-        occupancy: container.occupancy()?,
+        occupancy,
         blob_bytes: blobs.values().map(|blob| blob.len).sum(),
         tail_bytes: view.tail.as_ref().map_or(0, crate::vector::tail::Tail::bytes),
         row_set_bytes: set_bytes(&view.dead) + set_bytes(&view.continuation),

@@ -1,0 +1,100 @@
+//! `vdb stats`: numbers about a store.
+
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+use vdb::{ModelIdentity, Stats};
+
+use crate::args::Globals;
+use crate::failure::{Exit, Result};
+use crate::output::Output;
+
+/// Print counts, sizes on disk and in memory, segments, model and format
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The store
+    file: PathBuf,
+}
+
+/// Prints the numbers.
+pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
+    let store = super::open_to_read(&args.file, globals)?;
+    let stats = store.stats()?;
+    let path = args.file.display().to_string();
+    output.result("stats", &data(&path, &stats), Table::of(&path, &stats))?;
+    Ok(Exit::Done)
+}
+
+fn data(path: &str, stats: &Stats) -> Value {
+    let segments = stats.segments.iter().map(|segment| {
+        // Exact search finds everything.
+        let recall = (segment.index == "exact").then_some(1.0);
+        json!({"id": segment.id, "rows": segment.rows, "bytes": segment.bytes, "index": segment.index, "recall": recall})
+    });
+    json!({
+        "path": path, "documents": stats.documents, "parts": stats.parts, "dead": stats.dead,
+        "tail_rows": stats.tail_rows, "segments": segments.collect::<Vec<_>>(),
+        "model": stats.model.as_ref().map(model), "dim": stats.dim, "metric": stats.metric.name(),
+        "commit": stats.commit, "format": stats.format, "uuid": stats.uuid,
+        "bytes": {
+            "file": stats.occupancy.file, "catalog": stats.occupancy.stream, "vectors": stats.blob_bytes,
+            "free": stats.occupancy.free, "pending": stats.occupancy.pending,
+        },
+        "memory": {"tail": stats.tail_bytes, "row_sets": stats.row_set_bytes, "budget": stats.memory_budget},
+        "backups": null,
+    })
+}
+
+fn model(model: &ModelIdentity) -> Value {
+    json!({
+        "name": model.name, "dim": model.dim, "pooling": model.pooling, "normalised": model.normalised,
+        "weights_sha256": model.weights_sha256, "tokenizer_sha256": model.tokenizer_sha256,
+    })
+}
+
+/// Names and values in two columns.
+struct Table(Vec<(String, String)>);
+
+impl Table {
+    fn of(path: &str, stats: &Stats) -> Self {
+        let size = |bytes: u64| ByteSize::b(bytes).display().iec().to_string();
+        let mut table = Table(Vec::new());
+        let mut row = |name: &str, value: String| table.0.push((name.to_owned(), value));
+        row("file", path.to_owned());
+        row("documents", stats.documents.to_string());
+        row("parts", stats.parts.to_string());
+        row("dead rows", stats.dead.to_string());
+        let dim = stats.dim.map_or_else(|| "any".to_owned(), |dim| dim.to_string());
+        row("vectors", format!("dimension {dim}, metric {}", stats.metric));
+        row("model", stats.model.as_ref().map_or("none", |model| &model.name).to_owned());
+        row("tail", format!("{} vectors, {} in memory", stats.tail_rows, size(stats.tail_bytes)));
+        row("segments", stats.segments.len().to_string());
+        for segment in &stats.segments {
+            let text = format!("{} vectors, {}, {}", segment.rows, size(segment.bytes), segment.index);
+            row(&format!("  segment {}", segment.id), text);
+        }
+        row("size on disk", size(stats.occupancy.file));
+        row("  catalog", size(stats.occupancy.stream));
+        row("  vectors", size(stats.blob_bytes));
+        row("  free", size(stats.occupancy.free));
+        row("  pending", size(stats.occupancy.pending));
+        row("memory budget", size(stats.memory_budget));
+        row("commit", stats.commit.to_string());
+        row("file format", stats.format.to_string());
+        row("uuid", stats.uuid.clone());
+        table
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (n, (name, value)) in self.0.iter().enumerate() {
+            let end = if n == 0 { "" } else { "\n" };
+            write!(f, "{end}{name:width$}  {value}")?;
+        }
+        Ok(())
+    }
+}

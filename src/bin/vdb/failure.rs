@@ -1,0 +1,187 @@
+//! How commands fail: what is printed, with which hint, and the exit status.
+
+use std::error::Error as _;
+use std::io;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use vdb::{Error, ErrorKind};
+
+/// The result of a command.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or nobody reads what we print.
+    Done = 0,
+    /// The request failed, or `check` found damage.
+    Failed = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// A bug in vdb.
+    Bug = 3,
+    /// Another process writes.
+    Busy = 4,
+    /// Interrupted.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The library says so.
+    Store(Error),
+    /// The command line makes no sense.
+    Usage {
+        /// What is wrong with it.
+        message: String,
+        /// The way out.
+        hint: Option<String>,
+    },
+    /// Standard output cannot be written.
+    Output(io::Error),
+    /// A panic: a bug in vdb.
+    Bug(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Store(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+impl Failure {
+    /// A wrong use of the command line.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Failure::Usage { message: message.into(), hint: None }
+    }
+
+    /// The exit status.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Failure::Store(error) => match error.kind() {
+                ErrorKind::Busy => Exit::Busy,
+                ErrorKind::Cancelled => Exit::Interrupted,
+                _ => Exit::Failed,
+            },
+            Failure::Usage { .. } => Exit::Usage,
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Failure::Output(_) => Exit::Failed,
+            Failure::Bug(_) => Exit::Bug,
+        }
+    }
+
+    /// The stable code that scripts branch on.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Failure::Store(error) => error.kind().code(),
+            Failure::Usage { .. } => "usage",
+            Failure::Output(_) => "io",
+            Failure::Bug(_) => "bug",
+        }
+    }
+
+    /// One line, without causes.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Failure::Store(error) => error.to_string(),
+            Failure::Usage { message, .. } => message.clone(),
+            Failure::Output(_) => "cannot write to standard output".to_owned(),
+            Failure::Bug(what) => format!("this is a bug in vdb: {what}"),
+        }
+    }
+
+    /// What lies behind the message, outermost first.
+    pub(crate) fn causes(&self) -> Vec<String> {
+        let first = match self {
+            Failure::Store(error) => error.source(),
+            Failure::Output(error) => return vec![error.to_string()],
+            _ => None,
+        };
+        std::iter::successors(first, |cause| cause.source()).map(ToString::to_string).collect()
+    }
+
+    /// The place in the user's own text, drawn.
+    pub(crate) fn caret(&self) -> Option<String> {
+        match self {
+            Failure::Store(error) => error.caret(),
+            _ => None,
+        }
+    }
+
+    /// What may help.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Failure::Store(error) => hint(error),
+            Failure::Usage { hint, .. } => hint.clone(),
+            _ => None,
+        }
+    }
+
+    /// The data of the JSON line `error`.
+    pub(crate) fn data(&self) -> Value {
+        let mut message = self.message();
+        for cause in self.causes() {
+            message.push_str(": ");
+            message.push_str(&cause);
+        }
+        let (mut path, mut expected, mut found) = (Value::Null, Value::Null, Value::Null);
+        if let Failure::Store(error) = self {
+            match error {
+                Error::Io { path: file, .. } | Error::Poisoned { path: file } => {
+                    path = json!(file.to_string_lossy())
+                }
+                Error::NotAStore { path: file, found: it } | Error::Locked { path: file, holder: it } => {
+                    (path, found) = (json!(file.to_string_lossy()), json!(it));
+                }
+                Error::NotFound { what: "file", name } | Error::Exists { what: "file", name } => {
+                    path = json!(name)
+                }
+                Error::Version { found: it, oldest, newest } => {
+                    (expected, found) = (json!(format!("{oldest} to {newest}")), json!(it));
+                }
+                Error::Shape { expected: wanted, found: it, .. } => {
+                    (expected, found) = (json!(wanted), json!(it))
+                }
+                Error::Limit { found: it, max, .. } => (expected, found) = (json!(max), json!(it)),
+                Error::Model { expected: wanted, found: it } => {
+                    (expected, found) = (json!(wanted), json!(it))
+                }
+                _ => {}
+            }
+        }
+        json!({
+            "code": self.code(), "message": message, "path": path, "line": null,
+            "expected": expected, "found": found, "hint": self.hint(),
+        })
+    }
+}
+
+/// The way out of an error of the library.
+fn hint(error: &Error) -> Option<String> {
+    Some(match error {
+        Error::NotFound { what: "file", name } => format!("`vdb create {name}` makes it"),
+        Error::Exists { what: "file", .. } => "vdb never overwrites a file: choose another name".into(),
+        Error::Locked { .. } => "`--wait 10s` waits for the other process; reading needs no waiting".into(),
+        Error::Corrupt { .. } => "`vdb check --deep FILE` names everything that is damaged".into(),
+        Error::Version { .. } => "a newer version of vdb has written the file: use that".into(),
+        Error::Poisoned { .. } => "free some space or repair the disk, then run the command again".into(),
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            "the disk is full: what was committed is safe".into()
+        }
+        _ => return None,
+    })
+}

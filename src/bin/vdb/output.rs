@@ -1,0 +1,134 @@
+//! The only place that prints: results to stdout; status, progress and errors to stderr.
+
+use std::fmt::Display;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use serde_json::json;
+use vdb::{CancelToken, Control, Progress};
+
+use crate::args::Color;
+use crate::failure::{Failure, Result};
+use crate::progress::Meter;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+/// How to print.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+    quiet: bool,
+    stdout: AutoStream<std::io::Stdout>,
+    stderr: AutoStream<std::io::Stderr>,
+    cancel: CancelToken,
+}
+
+impl Output {
+    /// For people, or as JSON Lines.
+    pub(crate) fn new(json: bool, color: Color) -> Self {
+        Output {
+            json,
+            quiet: false,
+            stdout: AutoStream::new(std::io::stdout(), color.into()),
+            stderr: AutoStream::new(std::io::stderr(), color.into()),
+            cancel: CancelToken::new(),
+        }
+    }
+
+    /// Leaves out status and progress. Results stay.
+    pub(crate) fn quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
+    }
+
+    /// What an interrupt cancels.
+    pub(crate) fn cancel(&self) -> &CancelToken {
+        &self.cancel
+    }
+
+    /// Prints a result: `data` as a JSON line of type `kind`, or `text` for people.
+    pub(crate) fn result(&mut self, kind: &str, data: &impl Serialize, text: impl Display) -> Result<()> {
+        if self.json {
+            writeln!(self.stdout, "{}", json!({"type": kind, "data": data}))?;
+        } else {
+            writeln!(self.stdout, "{text}")?;
+        }
+        Ok(())
+    }
+
+    /// Prints what is not a result and no error.
+    pub(crate) fn warning(&mut self, text: impl Display) {
+        // Nothing can be said when stderr is gone.
+        let _ = if self.json {
+            writeln!(self.stderr, "{}", json!({"type": "warning", "data": {"message": text.to_string()}}))
+        } else {
+            writeln!(self.stderr, "{WARNING}vdb: warning:{WARNING:#} {text}")
+        };
+    }
+
+    /// Prints why a command failed, unless nobody reads any more.
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        if failure.exit() == crate::failure::Exit::Done {
+            return;
+        }
+        let _ = if self.json {
+            writeln!(self.stderr, "{}", json!({"type": "error", "data": failure.data()}))
+        } else {
+            write!(self.stderr, "{}", picture(failure))
+        };
+    }
+
+    /// Prints what clap has to say: help and version on stdout, errors on stderr.
+    pub(crate) fn clap(&mut self, message: &clap::Error) -> Result<()> {
+        let styled = message.render().ansi().to_string();
+        if message.use_stderr() {
+            let _ = write!(self.stderr, "{styled}");
+        } else {
+            write!(self.stdout, "{styled}")?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is buffered.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        Ok(self.stdout.flush()?)
+    }
+
+    /// Watches and stops a long call.
+    pub(crate) fn control(&self) -> Control {
+        let control = Control::new().cancel(&self.cancel);
+        let meter = match (self.quiet, self.json) {
+            (true, _) => return control,
+            (false, true) => Meter::lines(progress_line),
+            (false, false) if std::io::stderr().is_terminal() => Meter::bar(),
+            (false, false) => return control,
+        };
+        let meter = Arc::new(meter);
+        control.on_progress(move |progress| meter.show(progress))
+    }
+}
+
+fn progress_line(progress: Progress) {
+    let data = json!({"stage": progress.stage, "done": progress.done, "total": progress.total});
+    let _ = writeln!(std::io::stderr(), "{}", json!({"type": "progress", "data": data}));
+}
+
+fn picture(failure: &Failure) -> String {
+    let mut text = format!("{ERROR}vdb:{ERROR:#} {}\n", failure.message());
+    for cause in failure.causes() {
+        text.push_str(&format!("  caused by: {cause}\n"));
+    }
+    if let Some(caret) = failure.caret() {
+        for line in caret.lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    if let Some(hint) = failure.hint() {
+        text.push_str(&format!("{HINT}hint:{HINT:#} {hint}\n"));
+    }
+    text
+}

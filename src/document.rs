@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::limits::{ID_BYTES_MAX, PARTS_MAX, TEXT_BYTES_MAX};
 
+pub use exchange::{ExtraKeys, JsonFields};
 pub use metadata::Metadata;
 
 /// A text, its metadata and its vectors under an id.
@@ -153,6 +154,9 @@ impl Document {
         let text = self.text.as_deref().unwrap_or_default();
         limit(&format!("text of {name} in bytes"), text.len(), TEXT_BYTES_MAX)?;
         limit(&format!("number of parts of {name}"), self.parts.len(), PARTS_MAX)?;
+        if self.text.as_deref() == Some("") && self.parts.iter().all(|part| part.vector.is_none()) {
+            return Err(Error::invalid(name, "its text is empty"));
+        }
         let is_missing = |part: &Part| part.vector.is_none();
         if self.text.is_none() && (self.parts.is_empty() || self.parts.iter().any(is_missing)) {
             return Err(Error::invalid(name, "it has neither a text nor a vector"));

@@ -101,6 +101,16 @@ pub enum Error {
         /// The largest allowed.
         max: u64,
     },
+    /// A document of an imported file cannot be read or added; the documents before it stay.
+    #[error("line {line} of {} cannot be imported", path.display())]
+    Row {
+        /// The file or directory.
+        path: PathBuf,
+        /// The line, from 1; of a directory, the number of the file.
+        line: u64,
+        /// Why.
+        source: Box<Error>,
+    },
     /// A filter cannot be understood. `Error::caret` shows where.
     #[error("filter is not valid at {path}: {reason}")]
     Filter {
@@ -233,6 +243,7 @@ impl Error {
             Error::Shape { .. } => ErrorKind::Shape,
             Error::Invalid { .. } => ErrorKind::Invalid,
             Error::Limit { .. } => ErrorKind::Limit,
+            Error::Row { source, .. } => source.kind(),
             Error::Filter { .. } => ErrorKind::Filter,
             Error::Model { .. } => ErrorKind::Model,
             Error::Native { .. } => ErrorKind::Native,

@@ -16,15 +16,15 @@ mod storage;
 mod store;
 mod vector;
 
-pub use document::{Document, Metadata, Part};
+pub use document::{Document, ExtraKeys, JsonFields, Metadata, Part};
 pub use embed::{Embedder, Embeddings, ModelIdentity};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Candidate, Field, Filter, Operand};
 pub use metric::Metric;
 pub use storage::{FORMAT_NEWEST, FORMAT_OLDEST, Occupancy};
 pub use store::{
-    CancelToken, CheckLevel, CheckReport, CommitReport, CompactReport, ConflictPolicy, Control, Damage,
-    DeleteReport, Documents, Durability, Hit, OpenOptions, Progress, Query, SegmentStats, Snapshot, Stats,
-    Store, WriteTxn,
+    CancelToken, CheckLevel, CheckReport, CommitReport, Committed, CompactReport, ConflictPolicy, Control,
+    Damage, DeleteReport, Documents, Durability, Hit, Import, ImportFormat, ImportSummary, OnError,
+    OpenOptions, Progress, Query, SegmentStats, Snapshot, Stats, Store, WriteTxn,
 };
 pub use vector::faiss::FaissBuild;

@@ -4,6 +4,8 @@
 pub const ID_BYTES_MAX: usize = 1024;
 /// The longest text of a document, in bytes.
 pub const TEXT_BYTES_MAX: usize = 64 << 20;
+/// The longest line of an imported file, in bytes.
+pub const LINE_BYTES_MAX: usize = 128 << 20;
 /// The longest metadata of a document as compact JSON, in bytes.
 pub const METADATA_BYTES_MAX: usize = 16 << 20;
 /// The deepest nesting of metadata and of filters.

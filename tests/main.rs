@@ -6,4 +6,5 @@
 
 mod api;
 mod exchange;
+mod import;
 mod native;

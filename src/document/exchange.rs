@@ -8,6 +8,33 @@ use crate::limits::DEPTH_MAX;
 
 const KEYS: &str = "id, text, metadata, vector, parts";
 
+/// What becomes of keys of a JSON document that mean nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExtraKeys {
+    /// They are an error that names them. The default.
+    #[default]
+    Refuse,
+    /// They are kept as metadata, after those given.
+    Metadata,
+}
+
+/// Which keys of a JSON document mean what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonFields {
+    /// The key of the id. Default: `id`.
+    pub id: String,
+    /// The key of the text. Default: `text`.
+    pub text: String,
+    /// What becomes of other keys.
+    pub extra: ExtraKeys,
+}
+
+impl Default for JsonFields {
+    fn default() -> Self {
+        JsonFields { id: "id".into(), text: "text".into(), extra: ExtraKeys::default() }
+    }
+}
+
 impl Document {
     /// Reads a document in JSON: `{"id": "a", "text": "...", "metadata": {...}, "vector": [...]}`.
     ///
@@ -18,15 +45,28 @@ impl Document {
     /// # Errors
     /// `Invalid` with the byte if `json` is no JSON, or naming the key at fault; `Limit` as in [`Metadata`].
     pub fn from_json(json: &str) -> Result<Self> {
+        Document::from_json_with(json, &JsonFields::default())
+    }
+
+    /// Reads a document in JSON whose keys have other names; see [`Document::from_json`].
+    ///
+    /// # Errors
+    /// As [`Document::from_json`].
+    pub fn from_json_with(json: &str, fields: &JsonFields) -> Result<Self> {
         let (mut id, mut text, mut metadata, mut vector, mut parts) = (None, None, None, None, None);
+        let mut extra = Vec::new();
         for member in json::members_within(json, DEPTH_MAX + 1).map_err(damaged)? {
             let (key, value) = member.map_err(damaged)?;
             let slot = match key.name().as_ref() {
-                "id" => &mut id,
-                "text" => &mut text,
+                name if name == fields.id => &mut id,
+                name if name == fields.text => &mut text,
                 "metadata" => &mut metadata,
                 "vector" => &mut vector,
                 "parts" => &mut parts,
+                _ if fields.extra == ExtraKeys::Metadata => {
+                    extra.push(format!("{}:{value}", key.raw));
+                    continue;
+                }
                 _ => return Err(invalid(format!("unknown key {}, expected one of {KEYS}", key.raw))),
             };
             if slot.replace(value).is_some() {
@@ -44,7 +84,7 @@ impl Document {
         let mut document = Document {
             id: id.map(read_id).transpose()?,
             text: text.map(|text| read_string("text", text)).transpose()?,
-            metadata: metadata.map(Metadata::from_json).transpose()?.unwrap_or_default(),
+            metadata: read_metadata(metadata, &extra)?,
             parts: Vec::new(),
         };
         if let Some(vector) = vector {
@@ -127,6 +167,16 @@ fn read_id(value: &str) -> Result<String> {
         return Ok(value.to_owned());
     }
     read_string("id", value)
+}
+
+/// The metadata given, followed by the extra members.
+fn read_metadata(given: Option<&str>, extra: &[String]) -> Result<Metadata> {
+    let given = given.map(Metadata::from_json).transpose()?.unwrap_or_default();
+    if extra.is_empty() {
+        return Ok(given);
+    }
+    let (comma, open) = (if given.is_empty() { "" } else { "," }, given.as_json().len() - 1);
+    Metadata::from_json(&format!("{}{comma}{}}}", &given.as_json()[..open], extra.join(",")))
 }
 
 fn read_string(key: &str, value: &str) -> Result<String> {

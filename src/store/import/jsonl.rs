@@ -1,0 +1,91 @@
+//! JSON Lines: one document a line.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::Row;
+use crate::codec::to_u64;
+use crate::document::{Document, JsonFields};
+use crate::error::{Error, Result};
+use crate::limits::LINE_BYTES_MAX;
+
+/// So much of a line that is no document is kept to be shown.
+const RAW_BYTES: usize = 4096;
+
+/// The documents of a file; empty lines count, and are left out.
+pub(super) fn rows(path: &Path, fields: &JsonFields) -> Result<impl Iterator<Item = Result<Row>>> {
+    let io = |op, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { op, path: path.clone(), source }
+    };
+    let mut input = BufReader::with_capacity(1 << 20, File::open(path).map_err(io("open", path))?);
+    let (fields, read_error) = (fields.clone(), io("read", path));
+    let mut number = 0;
+    let mut line = Vec::new();
+    Ok(std::iter::from_fn(move || {
+        loop {
+            number += 1;
+            line.clear();
+            match read_line(&mut input, &mut line) {
+                Err(source) => return Some(Err(read_error(source))),
+                Ok(None) => return None,
+                Ok(Some(len)) if len > to_u64(LINE_BYTES_MAX) => {
+                    let (found, max) = (len, to_u64(LINE_BYTES_MAX));
+                    let document = Err(Error::Limit { what: "line in bytes".into(), found, max });
+                    return Some(Ok(Row { number, raw: shown(&line), document }));
+                }
+                Ok(Some(_)) if line.trim_ascii().is_empty() => {}
+                Ok(Some(_)) => {
+                    let document = parse(&line, &fields);
+                    let raw = if document.is_err() { shown(&line) } else { String::new() };
+                    return Some(Ok(Row { number, raw, document }));
+                }
+            }
+        }
+    }))
+}
+
+/// Reads a line, of which no more than the limit is kept; its whole length, or `None` at the end.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<Option<u64>> {
+    let read = input.take(to_u64(LINE_BYTES_MAX) + 1).read_until(b'\n', line)?;
+    if read == 0 {
+        return Ok(None);
+    }
+    let mut len = to_u64(read);
+    if line.last() != Some(&b'\n') && len > to_u64(LINE_BYTES_MAX) {
+        line.truncate(RAW_BYTES);
+        line.shrink_to_fit();
+        len += to_u64(skip_line(input)?);
+    }
+    Ok(Some(len))
+}
+
+fn skip_line(input: &mut impl BufRead) -> std::io::Result<usize> {
+    let mut skipped = 0;
+    loop {
+        let buffer = input.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(skipped);
+        }
+        let end = buffer.iter().position(|&b| b == b'\n').map(|at| at + 1);
+        let n = end.unwrap_or(buffer.len());
+        input.consume(n);
+        skipped += n;
+        if end.is_some() {
+            return Ok(skipped);
+        }
+    }
+}
+
+fn parse(line: &[u8], fields: &JsonFields) -> Result<Document> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| Error::invalid("line", format!("byte {} is not UTF-8", error.valid_up_to())))?;
+    let document = Document::from_json_with(text.trim_end_matches(['\r', '\n']), fields)?;
+    document.validate()?;
+    Ok(document)
+}
+
+fn shown(line: &[u8]) -> String {
+    String::from_utf8_lossy(&line[..line.len().min(RAW_BYTES)]).trim_end().to_owned()
+}

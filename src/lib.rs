@@ -8,7 +8,6 @@ mod document;
 mod embed;
 pub mod error;
 mod filter;
-pub mod ids;
 mod json;
 pub mod limits;
 pub mod metric;

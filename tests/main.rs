@@ -5,5 +5,7 @@
 )]
 
 mod api;
+mod cli;
 mod exchange;
 mod native;
+mod tidy;

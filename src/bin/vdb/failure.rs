@@ -111,7 +111,7 @@ impl Failure {
             Failure::Output(error) => return vec![error.to_string()],
             _ => None,
         };
-        std::iter::successors(first, |cause| cause.source()).map(ToString::to_string).collect()
+        std::iter::successors(first, |&cause| cause.source()).map(ToString::to_string).collect()
     }
 
     /// The place in the user's own text, drawn.

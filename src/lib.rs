@@ -15,6 +15,16 @@ mod storage;
 mod store;
 mod vector;
 
+/// The examples of the README are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+/// So are those of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
+
 pub use document::{Document, Metadata, Part};
 pub use embed::{Embedder, Embeddings, ModelIdentity};
 pub use error::{Error, ErrorKind, Result};

@@ -8,13 +8,22 @@ mod document;
 mod embed;
 pub mod error;
 mod filter;
-pub mod ids;
 mod json;
 pub mod limits;
 pub mod metric;
 mod storage;
 mod store;
 mod vector;
+
+/// The examples of the README are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+/// So are those of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
 
 pub use document::{Document, ExtraKeys, JsonFields, Metadata, Part};
 pub use embed::{Embedder, Embeddings, ModelIdentity};

@@ -5,6 +5,8 @@
 )]
 
 mod api;
+mod cli;
 mod exchange;
 mod import;
 mod native;
+mod tidy;

@@ -65,7 +65,7 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
     let container = std::sync::Arc::clone(&store.file()?.container);
     let segments = view.segments.iter().map(|segment| SegmentStats {
         id: segment.id(),
-        rows: segment.record().count,
+        rows: segment.count(),
         bytes: segment.bytes(),
         index: "exact",
     });

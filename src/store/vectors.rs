@@ -8,7 +8,19 @@ use crate::error::Result;
 use crate::limits::{BULK_SEGMENT_TAILS, SEGMENT_BYTES_MAX};
 use crate::metric::Metric;
 use crate::storage::{BlobRecord, Container, Run};
-use crate::vector::segment::SegmentWriter;
+use crate::vector::segment::{Layout, SegmentWriter};
+
+/// A segment as the catalog stores it.
+fn segment_record(layout: &Layout, space: u64, blob: u64) -> SegmentRecord {
+    let Layout { dim, count, first_row, last_row, norms_offset, rows_offset } = *layout;
+    SegmentRecord { space, blob, dim, count, first_row, last_row, norms_offset, rows_offset }
+}
+
+/// A segment as the vector engine reads it.
+pub(super) fn segment_layout(record: &SegmentRecord) -> Layout {
+    let SegmentRecord { dim, count, first_row, last_row, norms_offset, rows_offset, .. } = *record;
+    Layout { dim, count, first_row, last_row, norms_offset, rows_offset }
+}
 
 /// What a transaction adds: the first bytes wait in memory, and once there are too many for the tail, they and the tail
 /// become a segment, whose further rows are written as they come.
@@ -23,7 +35,7 @@ pub(super) struct NewVectors {
     rows: Vec<u64>,
     values: Vec<f32>,
     segment: Option<SegmentWriter>,
-    finished: Vec<(SegmentRecord, BlobRecord)>,
+    finished: Vec<(Layout, BlobRecord)>,
 }
 
 impl NewVectors {
@@ -110,9 +122,7 @@ impl NewVectors {
         let rows_max = self.rows_max;
         let segment = match &mut self.segment {
             Some(segment) => segment,
-            none => {
-                none.insert(SegmentWriter::new(&self.container, self.space, self.dim, self.metric, rows_max)?)
-            }
+            none => none.insert(SegmentWriter::new(&self.container, self.dim, self.metric, rows_max)?),
         };
         segment.push(row, vector)
     }
@@ -140,11 +150,11 @@ impl NewVectors {
         }
         self.values.clear();
         self.finish_segment()?;
-        for (record, blob) in &mut self.finished {
-            record.blob = counters.next_blob;
+        for (layout, blob) in &self.finished {
+            let record = segment_record(layout, self.space, counters.next_blob);
             counters.next_blob += 1;
             tables.put(Table::Blobs, &key(record.blob), blob.encode())?;
-            tables.put_record(Table::Segments, &key(counters.next_segment), record)?;
+            tables.put_record(Table::Segments, &key(counters.next_segment), &record)?;
             counters.next_segment += 1;
             counters.segments_changed = counters.commit;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
+use super::vectors::segment_layout;
 use crate::catalog::{self, Counters, ModelRecord, ReadTxn, Record, Rows, SegmentRecord, SpaceRecord, Table};
 use crate::codec::{key, key_number, to_usize};
 use crate::embed::ModelIdentity;
@@ -170,12 +171,15 @@ fn open_segments(txn: &ReadTxn, space: u64, known: Option<&Arc<View>>) -> Result
         // A segment that compaction moved has the same number and another place.
         let segment = match known.get(&number) {
             Some(same) if same.is_at(&blob) => Arc::clone(same),
-            _ => Arc::new(Segment::open(txn.container(), number, record, blob)?),
+            _ => {
+                let (container, layout) = (txn.container(), segment_layout(&record));
+                Arc::new(Segment::open(container, number, layout, (record.blob, blob))?)
+            }
         };
         segments.push(segment);
         Ok(true)
     })?;
-    segments.sort_by_key(|segment: &Arc<Segment>| segment.record().first_row);
+    segments.sort_by_key(|segment: &Arc<Segment>| segment.first_row());
     Ok(segments)
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::exact::{Block, Rows};
 use super::kernel::inverse_norm;
-use crate::catalog::SegmentRecord;
 use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
@@ -19,11 +18,27 @@ const _: () = assert!(cfg!(target_endian = "little"), "sections are mapped as th
 /// The alignment of sections.
 const ALIGNMENT: u64 = 64;
 
+/// What a segment holds and where. Offsets are bytes in the blob, multiples of 64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// The number of values of a vector.
+    pub(crate) dim: u32,
+    /// The number of rows.
+    pub(crate) count: u64,
+    /// The least row.
+    pub(crate) first_row: u64,
+    /// The greatest row.
+    pub(crate) last_row: u64,
+    /// Where the inverse norms (f32) begin, for cosine.
+    pub(crate) norms_offset: Option<u64>,
+    /// Where the row numbers (u64) begin, unless they are consecutive.
+    pub(crate) rows_offset: Option<u64>,
+}
+
 /// Writes one segment, row by row.
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
     blob: BlobWriter,
-    space: u64,
     dim: usize,
     metric: Metric,
     rows: Vec<u64>,
@@ -35,14 +50,13 @@ impl SegmentWriter {
     /// Reserves room for `rows_max` rows. Memory: 12 bytes a row, and one chunk of the blob.
     pub(crate) fn new(
         container: &Arc<Container>,
-        space: u64,
         dim: usize,
         metric: Metric,
         rows_max: usize,
     ) -> Result<Self> {
         let bytes = to_u64(rows_max) * (4 * to_u64(dim) + 4 + 8) + 2 * ALIGNMENT;
         let blob = BlobWriter::new(container, bytes)?;
-        Ok(SegmentWriter { blob, space, dim, metric, rows: Vec::new(), norms: Vec::new(), rows_max })
+        Ok(SegmentWriter { blob, dim, metric, rows: Vec::new(), norms: Vec::new(), rows_max })
     }
 
     /// Whether the reservation is used up.
@@ -59,8 +73,8 @@ impl SegmentWriter {
         self.blob.write(bytemuck::cast_slice(vector))
     }
 
-    /// Writes the columns; `None` when no row was appended. The caller gives the blob its number.
-    pub(crate) fn finish(mut self) -> Result<Option<(SegmentRecord, BlobRecord)>> {
+    /// Writes the columns; `None` when no row was appended.
+    pub(crate) fn finish(mut self) -> Result<Option<(Layout, BlobRecord)>> {
         let (Some(&first_row), Some(&last_row)) = (self.rows.first(), self.rows.last()) else {
             return Ok(None);
         };
@@ -77,9 +91,7 @@ impl SegmentWriter {
             rows_offset = Some(self.blob.len());
             self.blob.write(bytemuck::cast_slice(&self.rows))?;
         }
-        let record = SegmentRecord {
-            space: self.space,
-            blob: 0,
+        let layout = Layout {
             dim: u32::try_from(self.dim).unwrap_or(u32::MAX),
             count,
             first_row,
@@ -87,7 +99,7 @@ impl SegmentWriter {
             norms_offset,
             rows_offset,
         };
-        Ok(Some((record, self.blob.finish()?)))
+        Ok(Some((layout, self.blob.finish()?)))
     }
 }
 
@@ -95,7 +107,8 @@ impl SegmentWriter {
 #[derive(Debug)]
 pub(crate) struct Segment {
     id: u64,
-    record: SegmentRecord,
+    blob_id: u64,
+    layout: Layout,
     blob: Blob,
 }
 
@@ -104,26 +117,27 @@ impl Segment {
     pub(crate) fn open(
         container: &Container,
         id: u64,
-        record: SegmentRecord,
-        blob: BlobRecord,
+        layout: Layout,
+        (blob_id, blob): (u64, BlobRecord),
     ) -> Result<Self> {
-        let segment = Segment { id, blob: Blob::open(container, blob, format!("segment {id}"))?, record };
-        let record = &segment.record;
-        let dim = to_usize(u64::from(record.dim));
-        let vectors = record.count.checked_mul(4 * u64::from(record.dim));
+        let blob = Blob::open(container, blob, format!("segment {id}"))?;
+        let segment = Segment { id, blob_id, layout, blob };
+        let layout = &segment.layout;
+        let dim = to_usize(u64::from(layout.dim));
+        let vectors = layout.count.checked_mul(4 * u64::from(layout.dim));
         let len = to_u64(segment.blob.len());
         let fits = |offset: u64, width: u64| {
-            let end = record.count.checked_mul(width).and_then(|n| n.checked_add(offset));
+            let end = layout.count.checked_mul(width).and_then(|n| n.checked_add(offset));
             offset.is_multiple_of(ALIGNMENT) && Some(offset) >= vectors && end.is_some_and(|end| end <= len)
         };
-        let span = record.last_row.checked_sub(record.first_row);
+        let span = layout.last_row.checked_sub(layout.first_row);
         let sound = (1..=DIM_MAX).contains(&dim)
-            && record.count > 0
+            && layout.count > 0
             && vectors.is_some_and(|end| end <= len)
-            && record.norms_offset.is_none_or(|offset| fits(offset, 4))
-            && match record.rows_offset {
-                Some(offset) => fits(offset, 8) && span.is_some_and(|span| span >= record.count),
-                None => span == Some(record.count - 1),
+            && layout.norms_offset.is_none_or(|offset| fits(offset, 4))
+            && match layout.rows_offset {
+                Some(offset) => fits(offset, 8) && span.is_some_and(|span| span >= layout.count),
+                None => span == Some(layout.count - 1),
             };
         if sound {
             return Ok(segment);
@@ -140,9 +154,19 @@ impl Segment {
         self.id
     }
 
-    /// What the catalog says of it.
-    pub(crate) fn record(&self) -> &SegmentRecord {
-        &self.record
+    /// The number of its blob.
+    pub(crate) fn blob_id(&self) -> u64 {
+        self.blob_id
+    }
+
+    /// Its least row.
+    pub(crate) fn first_row(&self) -> u64 {
+        self.layout.first_row
+    }
+
+    /// The number of its rows.
+    pub(crate) fn count(&self) -> u64 {
+        self.layout.count
     }
 
     /// Whether it is mapped from where `blob` says.
@@ -168,44 +192,44 @@ impl Segment {
 
     /// Its rows as a block for the exact search. Cost: at the first call in a process, the checksums of everything.
     pub(crate) fn block(&self) -> Result<Block<'_>> {
-        let record = &self.record;
-        let vectors = self.section(0, record.count.saturating_mul(u64::from(record.dim)))?;
-        let norms = record.norms_offset.map(|offset| self.section(offset, record.count)).transpose()?;
+        let layout = &self.layout;
+        let vectors = self.section(0, layout.count.saturating_mul(u64::from(layout.dim)))?;
+        let norms = layout.norms_offset.map(|offset| self.section(offset, layout.count)).transpose()?;
         let rows = match self.rows()? {
             Some(rows) => Rows::Listed(rows),
-            None => Rows::From(record.first_row),
+            None => Rows::From(layout.first_row),
         };
-        Block::new(vectors, to_usize(u64::from(record.dim)), norms, rows)
+        Block::new(vectors, to_usize(u64::from(layout.dim)), norms, rows)
     }
 
     fn rows(&self) -> Result<Option<&[u64]>> {
-        self.record.rows_offset.map(|offset| self.section(offset, self.record.count)).transpose()
+        self.layout.rows_offset.map(|offset| self.section(offset, self.layout.count)).transpose()
     }
 
     /// The vector of a row, if the segment has it.
     pub(crate) fn vector(&self, row: u64) -> Result<Option<&[f32]>> {
-        let record = &self.record;
-        if row < record.first_row || row > record.last_row {
+        let layout = &self.layout;
+        if row < layout.first_row || row > layout.last_row {
             return Ok(None);
         }
         let position = match self.rows()? {
             Some(rows) => rows.binary_search(&row).ok().map(to_u64),
-            None => Some(row - record.first_row),
+            None => Some(row - layout.first_row),
         };
         let Some(position) = position else { return Ok(None) };
-        let dim = u64::from(record.dim);
+        let dim = u64::from(layout.dim);
         self.section(position * dim * 4, dim).map(Some)
     }
 
     /// Calls `visit` with each row and its vector, in order.
     pub(crate) fn for_each(&self, visit: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
-        let (record, rows) = (&self.record, self.rows()?);
-        for position in 0..record.count {
+        let (layout, rows) = (&self.layout, self.rows()?);
+        for position in 0..layout.count {
             let row = match rows {
                 Some(rows) => rows[to_usize(position)],
-                None => record.first_row + position,
+                None => layout.first_row + position,
             };
-            let dim = u64::from(record.dim);
+            let dim = u64::from(layout.dim);
             visit(row, self.section(position * dim * 4, dim)?)?;
         }
         Ok(())
@@ -216,7 +240,7 @@ impl Segment {
         self.blob.check()?;
         if let Some(rows) = self.rows()? {
             let bounds = (rows.first().copied(), rows.last().copied());
-            let expected = (Some(self.record.first_row), Some(self.record.last_row));
+            let expected = (Some(self.layout.first_row), Some(self.layout.last_row));
             if bounds != expected || !rows.is_sorted_by(|a, b| a < b) {
                 return Err(self.damage("its rows do not ascend between the first and the last".into()));
             }

@@ -18,6 +18,18 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
+/// One JSON line.
+#[derive(Serialize)]
+struct Line<'a, T: Serialize> {
+    r#type: &'a str,
+    data: &'a T,
+}
+
+fn line(kind: &str, data: &impl Serialize) -> String {
+    // Our own data have string keys, so that writing them cannot fail.
+    serde_json::to_string(&Line { r#type: kind, data }).unwrap_or_default()
+}
+
 /// How to print.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -53,7 +65,7 @@ impl Output {
     /// Prints a result: `data` as a JSON line of type `kind`, or `text` for people.
     pub(crate) fn result(&mut self, kind: &str, data: &impl Serialize, text: impl Display) -> Result<()> {
         if self.json {
-            writeln!(self.stdout, "{}", json!({"type": kind, "data": data}))?;
+            writeln!(self.stdout, "{}", line(kind, data))?;
         } else {
             writeln!(self.stdout, "{text}")?;
         }
@@ -64,7 +76,7 @@ impl Output {
     pub(crate) fn warning(&mut self, text: impl Display) {
         // Nothing can be said when stderr is gone.
         let _ = if self.json {
-            writeln!(self.stderr, "{}", json!({"type": "warning", "data": {"message": text.to_string()}}))
+            writeln!(self.stderr, "{}", line("warning", &json!({"message": text.to_string()})))
         } else {
             writeln!(self.stderr, "{WARNING}vdb: warning:{WARNING:#} {text}")
         };
@@ -76,7 +88,7 @@ impl Output {
             return;
         }
         let _ = if self.json {
-            writeln!(self.stderr, "{}", json!({"type": "error", "data": failure.data()}))
+            writeln!(self.stderr, "{}", line("error", &failure.data()))
         } else {
             write!(self.stderr, "{}", picture(failure))
         };
@@ -114,7 +126,7 @@ impl Output {
 
 fn progress_line(progress: Progress) {
     let data = json!({"stage": progress.stage, "done": progress.done, "total": progress.total});
-    let _ = writeln!(std::io::stderr(), "{}", json!({"type": "progress", "data": data}));
+    let _ = writeln!(std::io::stderr(), "{}", line("progress", &data));
 }
 
 fn picture(failure: &Failure) -> String {

@@ -5,5 +5,8 @@
 )]
 
 mod api;
+mod bad_input;
 mod exchange;
 mod native;
+mod processes;
+mod util;

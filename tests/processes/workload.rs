@@ -22,7 +22,7 @@ enum Change {
 fn changes(number: u64) -> Vec<Change> {
     let mut random = Random(number);
     let mut all = vec![Change::Put { id: MARKER.into(), index: 0 }];
-    if number % 12 == 5 {
+    if number % 20 == 5 {
         let count = 2100 + random.below(200);
         all.extend((0..count).map(|n| Change::Put { id: format!("bulk_{n}"), index: n }));
         return all;

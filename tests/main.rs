@@ -6,7 +6,10 @@
 
 mod api;
 mod cli;
+mod bad_input;
 mod exchange;
 mod import;
 mod native;
 mod tidy;
+mod processes;
+mod util;

@@ -68,6 +68,10 @@ fn translate(container: &Container, op: &'static str, error: redb::Error) -> Err
             feature: "reading",
             reason: "the last writer did not close the file and it is not recovered yet".into(),
         },
+        redb::Error::TransactionInProgress => Error::Unavailable {
+            feature: "closing",
+            reason: "a write transaction is open; the file is closed when it ends".into(),
+        },
         redb::Error::ValueTooLarge(found) => Error::Limit {
             what: "record length in bytes".into(),
             found: crate::codec::to_u64(found),

@@ -267,6 +267,7 @@ impl Store {
     ///
     /// # Errors
     /// What the last write of the file says. The store is closed all the same, and is recovered at the next opening.
+    /// `Unavailable` while a write transaction is open, whose end then closes the file.
     pub fn close(self) -> Result<()> {
         let mut file = self.inner.file.write().unwrap_or_else(PoisonError::into_inner);
         file.close()

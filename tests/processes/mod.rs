@@ -1,0 +1,33 @@
+//! Tests with real processes: kills, locks, forks, readers beside a writer, disks that are full.
+//!
+//! Children are this test binary itself: [`child::Child`] starts it again with only [`child_process`], which plays the role
+//! that an environment variable names.
+
+mod child;
+mod create;
+mod follow;
+mod fork;
+mod full_disk;
+mod kill;
+mod lock;
+mod read_only;
+mod workload;
+
+/// What a child process does; nothing in a run of all tests.
+#[test]
+fn child_process() {
+    let Some(role) = child::role() else { return };
+    match role.as_str() {
+        "write until killed" => kill::write_until_killed(),
+        "hold" => lock::hold(),
+        "read" => read_only::read(),
+        "follow: write" => follow::write(),
+        "follow: read" => follow::read(),
+        "create" => create::create(),
+        "fork" => fork::fork_and_try(),
+        "fill" => full_disk::fill(),
+        "count" => full_disk::count(),
+        other => panic!("no such role: {other}"),
+    }
+    child::say("done");
+}

@@ -6,7 +6,9 @@
 
 mod allocator;
 mod api;
+mod compat;
 mod corrupt;
 mod exchange;
+mod model;
 mod native;
 mod sample;

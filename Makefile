@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: setup test lint bench
+.PHONY: setup test lint bench corrupt fuzz
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -26,3 +26,11 @@ lint:
 
 bench: setup
 	cargo bench --profile release --locked
+
+# Flips every byte of a small store with several masks: two million files, hours.
+corrupt: setup
+	VDB_CORRUPT=all cargo test $(CARGO_FLAGS) --test main -- --exact corrupt::damage_is_an_error_or_changes_no_answer --nocapture
+
+# Runs each fuzz target for FUZZ_SECONDS.
+fuzz: setup
+	scripts/fuzz.sh

@@ -4,6 +4,7 @@
     reason = "clippy knows helpers of tests only inside cfg(test), which this crate has not"
 )]
 
+mod allocator;
 mod api;
 mod cli;
 mod bad_input;
@@ -13,3 +14,7 @@ mod native;
 mod tidy;
 mod processes;
 mod util;
+mod compat;
+mod corrupt;
+mod model;
+mod sample;

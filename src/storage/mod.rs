@@ -30,3 +30,5 @@ pub use layout::{FORMAT_NEWEST, FORMAT_OLDEST};
 pub(crate) use open::{Access, Db, OpenFile, Settings, create_file, memory_file, open_file};
 #[cfg(test)]
 pub(crate) use open::{format_and_open, reopen};
+#[cfg(fuzzing)]
+pub(crate) use superblock::fuzz_superblock;

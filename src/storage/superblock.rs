@@ -149,9 +149,53 @@ impl Superblock {
     }
 }
 
+/// Decodes `bytes` as they are, and as a slot whose checksum is right; neither may panic, and what decodes is what is
+/// encoded again.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_superblock(bytes: &[u8]) {
+    let _ = Superblock::decode(bytes);
+    let mut slot = [&MAGIC, bytes].concat();
+    slot.resize(CRC_OFFSET, 0);
+    let crc = crc32(&[&slot]);
+    slot.extend_from_slice(&crc.to_le_bytes());
+    let Ok(block) = Superblock::decode(&slot) else { return };
+    let again = block.encode().and_then(|slot| Superblock::decode(&slot));
+    assert_eq!(again.ok().as_ref(), Some(&block));
+    let _ = block.features.writable();
+    let Ok(map) = super::pages::StreamMap::from_superblock(&block) else { return };
+    // Every page that the map finds lies in one of its runs, and a new extent meets no other.
+    let (runs, stream) = (map.runs(), map.extents());
+    for page in stream.iter().flat_map(|e| [u64::from(e.logical), u64::from(e.logical) + u64::from(e.pages)])
+    {
+        if let super::pages::Place::Mapped { physical, left } = map.find(page) {
+            assert!(runs.iter().any(|run| run.start <= physical && physical + left == run.end()));
+        } else if page < 2 * super::pages::SUMS_BASE {
+            let window = map.window(page);
+            assert!(window.start <= page && page < window.end(), "{window:?} for page {page}");
+            let mut larger = map.clone();
+            larger.insert(
+                window.start,
+                super::extents::Run { start: u64::from(u32::MAX), pages: window.pages },
+            );
+            assert!(matches!(larger.find(page), super::pages::Place::Mapped { .. }));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_bytes_make_decoding_panic() {
+        let mut slot = sample().encode().unwrap();
+        fuzz_superblock(&slot[MAGIC.len()..]);
+        for at in 0..EXTENTS_OFFSET + 20 * EXTENT_LEN {
+            slot[at] ^= 0xff;
+            fuzz_superblock(&slot[MAGIC.len()..]);
+            fuzz_superblock(&slot[MAGIC.len()..at.max(MAGIC.len())]);
+        }
+    }
 
     fn sample() -> Superblock {
         Superblock {

@@ -155,9 +155,10 @@ impl OpenOptions {
         self
     }
 
-    /// Seals segments sooner, so that small tests have some.
-    #[cfg(test)]
-    pub(super) fn tail_bytes_max(mut self, bytes: usize) -> Self {
+    /// Seals segments sooner, so that small tests have some. Default: [`TAIL_BYTES_MAX`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn tail_bytes_max(mut self, bytes: usize) -> Self {
         self.tail_bytes_max = bytes;
         self
     }

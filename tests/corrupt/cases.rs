@@ -1,0 +1,98 @@
+//! Which damages there are, and how each is done.
+
+use std::fmt;
+
+use super::head;
+use crate::sample::Random;
+
+/// Bytes between two flips outside the dense ranges: primes, so that every offset in a structure has its turn. The head
+/// is mostly zeros under one checksum.
+const HEAD_STRIDE: usize = 409;
+const DATA_STRIDE: usize = 23;
+/// Bytes between two cuts.
+const CUT_STEP: usize = 512;
+/// One case in so many opens the file for writing, and checks it.
+const WRITER_EVERY: usize = 5;
+/// The masks of the long run, beside a random one.
+const MASKS: [u8; 3] = [0x01, 0x80, 0xff];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// The bits of `mask` in one byte.
+    Flip { at: usize, mask: u8 },
+    /// The file ends here.
+    Cut { len: usize },
+    /// A page was lost.
+    Zero { at: usize },
+}
+
+/// One damage, and how the file is opened then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case {
+    pub(super) damage: Damage,
+    pub(super) writer: bool,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.damage {
+            Damage::Flip { at, mask } => write!(f, "flip {mask:#04x} at {at}")?,
+            Damage::Cut { len } => write!(f, "cut to {len}")?,
+            Damage::Zero { at } => write!(f, "zeros from {at}")?,
+        }
+        f.write_str(if self.writer { ", writing" } else { ", reading" })
+    }
+}
+
+impl Damage {
+    /// The file after the damage.
+    pub(super) fn apply(self, whole: &[u8]) -> Vec<u8> {
+        let mut bytes = whole.to_vec();
+        match self {
+            Damage::Flip { at, mask } => bytes[at] ^= mask,
+            Damage::Cut { len } => bytes.truncate(len),
+            Damage::Zero { at } => {
+                let end = (at + head::PAGE).min(bytes.len());
+                bytes[at..end].fill(0);
+            }
+        }
+        bytes
+    }
+
+    /// Whether it hits only what no answer depends on: the notice, pages without use, the superblock not in force.
+    pub(super) fn is_harmless(self, whole: &[u8]) -> bool {
+        let [_, other] = head::slots(whole);
+        match self {
+            Damage::Flip { at, .. } | Damage::Zero { at } => {
+                head::UNUSED.contains(&at) || other.contains(&at)
+            }
+            Damage::Cut { .. } => false,
+        }
+    }
+}
+
+/// The cases, always the same for the same file.
+pub(super) fn list(whole: &[u8], all: bool) -> Vec<Case> {
+    let mut random = Random(7);
+    let mut mask = || random.byte().max(1);
+    let mut damages = Vec::new();
+    if all {
+        for at in 0..whole.len() {
+            damages.extend(MASKS.iter().map(|&mask| Damage::Flip { at, mask }));
+            damages.push(Damage::Flip { at, mask: mask() });
+        }
+    } else {
+        let head = (0..head::DATA_OFFSET).step_by(HEAD_STRIDE);
+        let data = (head::DATA_OFFSET..whole.len()).step_by(DATA_STRIDE);
+        for at in head::dense(whole).into_iter().flatten().chain(head).chain(data) {
+            damages.push(Damage::Flip { at, mask: mask() });
+        }
+    }
+    damages.extend((0..whole.len()).step_by(CUT_STEP).map(|len| Damage::Cut { len }));
+    damages.extend((0..whole.len()).step_by(head::PAGE).map(|at| Damage::Zero { at }));
+    damages
+        .into_iter()
+        .enumerate()
+        .map(|(n, damage)| Case { damage, writer: n % WRITER_EVERY == 0 })
+        .collect()
+}

@@ -412,6 +412,21 @@ impl Container {
         hold(&self.state).space.allocate_below(pages, limit)
     }
 
+    /// Takes pages past everything else.
+    pub(crate) fn allocate_at_end(&self, pages: u64) -> Result<Run> {
+        hold(&self.state).space.allocate_at_end(pages)
+    }
+
+    /// The free runs, ascending.
+    pub(crate) fn free_runs(&self) -> Vec<Run> {
+        hold(&self.state).space.free_runs().collect()
+    }
+
+    /// The extents that may be moved.
+    pub(crate) fn movable_extents(&self) -> Result<Vec<Run>> {
+        Ok(self.map().map_err(self.io("read"))?.movable())
+    }
+
     /// Gives back pages that no commit has named.
     pub(crate) fn release(&self, run: Run) {
         hold(&self.state).space.release(run);

@@ -65,6 +65,11 @@ impl FreeSpace {
         FreeSpace { end, free: BTreeMap::new(), pending: Vec::new() }
     }
 
+    /// The free runs, ascending.
+    pub(crate) fn free_runs(&self) -> impl Iterator<Item = Run> {
+        self.free.iter().map(|(&start, &pages)| Run { start, pages })
+    }
+
     /// The pages that could be allocated below the end.
     pub(crate) fn free_pages(&self) -> u64 {
         self.free.values().sum()
@@ -118,15 +123,21 @@ impl FreeSpace {
         Run { start, pages }
     }
 
-    fn allocate_at_end(&mut self, pages: u64) -> Result<Run> {
-        let start = self.end;
+    /// Takes `pages` pages past everything else, and free ones that lie right before the end.
+    pub(crate) fn allocate_at_end(&mut self, pages: u64) -> Result<Run> {
+        let tail = self.free.last_key_value().map(|(&start, &free)| Run { start, pages: free });
+        let start = tail.filter(|tail| tail.end() == self.end).map_or(self.end, |tail| tail.start);
         let max = u64::from(u32::MAX);
         let end = start.checked_add(pages).filter(|&end| end <= max).ok_or_else(|| Error::Limit {
             what: "file length in pages".into(),
             found: start.saturating_add(pages),
             max,
         })?;
-        self.end = end;
+        let free = self.free.remove(&start).unwrap_or(0);
+        if free > pages {
+            self.free.insert(end, free - pages);
+        }
+        self.end = self.end.max(end);
         Ok(Run { start, pages })
     }
 

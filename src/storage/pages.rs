@@ -79,6 +79,12 @@ impl StreamMap {
         self.extents.values().map(|&(start, pages)| Run { start, pages }).collect()
     }
 
+    /// The runs that may lie elsewhere: all but that of page 0, where followers find redb's header whatever map they
+    /// hold.
+    pub(crate) fn movable(&self) -> Vec<Run> {
+        self.extents.range(1..).map(|(_, &(start, pages))| Run { start, pages }).collect()
+    }
+
     /// The number of pages mapped.
     pub(crate) fn mapped_pages(&self) -> u64 {
         self.extents.values().map(|&(_, pages)| pages).sum()

@@ -25,6 +25,9 @@ const HEADER_CRC_OFFSET: usize = SECTOR_LEN - size_of::<u32>();
 /// A page of checksums, as the writer keeps it.
 pub(super) type SumPage = Vec<AtomicU32>;
 
+/// Allocates the new place of a run; `None` when it stays.
+pub(crate) type PlaceOf<'a> = &'a dyn Fn(Run) -> crate::error::Result<Option<Run>>;
+
 /// The stream of one open file, as redb sees it.
 #[derive(Debug)]
 pub(crate) struct Stream(Arc<Container>);
@@ -287,24 +290,24 @@ impl Container {
         Ok(())
     }
 
-    /// Moves the stream's extents that reach past page `limit` into free space below it: copied and synced before the
-    /// map that says so is written. The old pages become free after the next commit. Returns how many moved.
-    pub(crate) fn move_extents_below(&self, limit: u64) -> Result<usize, Error> {
+    /// Moves extents of the stream to where `place` says: copied and synced before the map that says so is written.
+    /// The old pages become free after the next commit. Returns how many moved.
+    pub(crate) fn move_extents(&self, place: PlaceOf<'_>) -> Result<usize, Error> {
         self.check_poison()?;
-        self.poisoning(self.move_extents(limit)).map_err(self.io("move extents of"))
+        self.poisoning(self.relocate_extents(place)).map_err(self.io("move extents of"))
     }
 
-    fn move_extents(&self, limit: u64) -> io::Result<usize> {
+    fn relocate_extents(&self, place: PlaceOf<'_>) -> io::Result<usize> {
         let map = self.map()?;
         let mut next = (*map).clone();
         let mut moved = Vec::new();
         for extent in map.extents() {
             let old = Run { start: u64::from(extent.physical), pages: u64::from(extent.pages) };
             // Logical page 0 stays where it is: followers find redb's header there whatever map they hold.
-            if old.end() <= limit || extent.logical == 0 {
+            if extent.logical == 0 {
                 continue;
             }
-            let Some(new) = hold(&self.state).space.allocate_below(old.pages, old.start) else { continue };
+            let Some(new) = place(old).map_err(io::Error::other)? else { continue };
             let mut buffer = vec![0; PAGE_LEN * to_usize(old.pages)];
             self.read_raw(&mut buffer, old.start * PAGE_BYTES)?;
             self.file.write_at(&buffer, new.start * PAGE_BYTES)?;

@@ -184,6 +184,6 @@ fn agree(snapshot: &Snapshot, tally: &Tally) -> Result<()> {
         }
         next = end;
     }
-    let live = view.live_rows()?;
+    let live = view.live_rows(snapshot.txn())?;
     if live == tally.vectors { Ok(()) } else { disagree("number of live vectors", tally.vectors, live) }
 }

@@ -1,5 +1,6 @@
 //! Compaction: merges segments, packs the catalog, moves what lies at the end into free space, trims.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::vectors::NewVectors;
@@ -7,10 +8,14 @@ use super::{Control, Store, WriteTxn};
 use crate::catalog::{self, Table};
 use crate::codec::{key, to_u64};
 use crate::error::Result;
-use crate::storage::{Access, BlobRecord, DATA_PAGE, Db, PAGE_BYTES, guarded};
+use crate::storage::{Access, BlobRecord, Container, DATA_PAGE, Db, PAGE_BYTES, Run, guarded};
 
-/// How often the end of the file is moved down and trimmed; each round frees what the round before left.
-const ROUNDS_MAX: usize = 8;
+/// How often things are moved and the end of the file is trimmed; each round frees what the round before left.
+const ROUNDS_MAX: u64 = 24;
+/// How often room is made for what fits nowhere.
+const EVICTIONS_MAX: u64 = 4;
+/// Room is made when the file is longer than needed by more than one part in so many.
+const LOOSE_PARTS: u64 = 32;
 /// Rows between two looks at the cancel token.
 const STEP_ROWS: u64 = 4096;
 
@@ -40,15 +45,7 @@ pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport>
     report.segments_before = to_u64(store.snapshot()?.view().segments.len());
     merge(store, control)?;
     report.catalog_packed = pack_catalog(store)?;
-    for round in 0..ROUNDS_MAX {
-        control.step("move", to_u64(round), None)?;
-        let before = container.occupancy()?.file;
-        let moved = move_down(store)?;
-        container.trim()?;
-        if !moved && container.occupancy()?.file == before {
-            break;
-        }
-    }
+    tighten(store, control)?;
     let after = container.occupancy()?;
     report.bytes_after = after.file;
     report.bytes_held = after.pending;
@@ -63,6 +60,8 @@ fn merge(store: &Store, control: &Control) -> Result<()> {
     let view = snapshot.view();
     let live = view.live_rows()?;
     let stored: u64 = view.segments.iter().map(|segment| segment.count()).sum();
+    let live = view.live_rows(snapshot.txn())?;
+    let stored: u64 = view.segments.iter().map(|segment| segment.record().count).sum();
     let per_segment = view.dim().map_or(1, |dim| (crate::limits::SEGMENT_BYTES_MAX / (4 * dim)).max(1));
     let fewest = live.div_ceil(to_u64(per_segment));
     let packed = stored == live && to_u64(view.segments.len()) <= fewest && view.counters.tail_rows == 0;
@@ -72,7 +71,7 @@ fn merge(store: &Store, control: &Control) -> Result<()> {
             NewVectors::new(&state.container, state.space_id, dim, state.metric, state.tail_bytes_max)
                 .expect_rows(live);
         let mut done = 0;
-        view.for_each_live(&mut |row, vector| {
+        view.for_each_live(snapshot.txn(), &mut |row, vector| {
             done += 1;
             if done % STEP_ROWS == 0 {
                 control.step("merge", done, Some(live))?;
@@ -112,31 +111,67 @@ fn pack_catalog(store: &Store) -> Result<bool> {
     Ok(packed)
 }
 
-/// Moves blobs and extents that lie past the end of a tight file into free space before them; `false` when nothing
-/// could move.
-fn move_down(store: &Store) -> Result<bool> {
+/// Moves what lies at the end of the file into free space before it, makes room for what does not fit, and trims.
+fn tighten(store: &Store, control: &Control) -> Result<()> {
+    let container = Arc::clone(&store.file()?.container);
+    let mut evictions = 0;
+    for round in 0..ROUNDS_MAX {
+        control.step("move", round, None)?;
+        let before = container.occupancy()?.file;
+        let moved = relocate(store, Step::Down)?;
+        container.trim()?;
+        if moved || container.occupancy()?.file != before {
+            continue;
+        }
+        evictions += 1;
+        if evictions > EVICTIONS_MAX || !relocate(store, Step::MakeRoom)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// What lies past the end of a tight file goes into free space before it.
+    Down,
+    /// What stands between free runs goes to the end of the file, so that something larger fits there.
+    MakeRoom,
+}
+
+/// Moves blobs and extents; `false` when nothing was to be moved, or nothing could be.
+fn relocate(store: &Store, step: Step) -> Result<bool> {
     let mut txn = store.write()?;
     let container = Arc::clone(&txn.state.container);
     container.ripen()?;
     let moved = txn.change(|tables, state| {
-        let blobs = catalog::blobs(tables)?;
-        let used: u64 = blobs.values().map(|blob| blob.run().pages).sum();
-        let limit = DATA_PAGE + used + container.occupancy()?.stream / PAGE_BYTES;
-        let mut last_first: Vec<(u64, BlobRecord)> =
-            blobs.into_iter().filter(|(_, blob)| blob.run().end() > limit).collect();
-        last_first.sort_by_key(|(_, blob)| std::cmp::Reverse(blob.start));
+        let mut blobs: Vec<(u64, BlobRecord)> = catalog::blobs(tables)?.into_iter().collect();
+        // The largest first: what is small fits into what they leave.
+        blobs.sort_by_key(|(_, blob)| std::cmp::Reverse(blob.len));
+        let runs: Vec<Run> = blobs.iter().map(|(_, blob)| blob.run()).collect();
+        let occupancy = container.occupancy()?;
+        let limit = DATA_PAGE + runs.iter().map(|run| run.pages).sum::<u64>() + occupancy.stream / PAGE_BYTES;
+        let room = match step {
+            Step::Down => Room::default(),
+            Step::MakeRoom if occupancy.file / PAGE_BYTES <= limit + limit / LOOSE_PARTS => return Ok(false),
+            Step::MakeRoom => room(&container, &runs, limit)?,
+        };
+        let place = |run: Run| match step {
+            Step::Down if run.end() > limit => Ok(container.allocate_below(run.pages, run.start)),
+            Step::MakeRoom if room.contains(&run.start) => container.allocate_at_end(run.pages).map(Some),
+            _ => Ok(None),
+        };
         let mut moved = false;
-        for (id, blob) in last_first {
-            let run = blob.run();
-            let Some(to) = container.allocate_below(run.pages, run.start) else { continue };
+        for (id, blob) in blobs {
+            let Some(to) = place(blob.run())? else { continue };
             let copy = container.copy_blob(&blob, to)?;
             tables.put(Table::Blobs, &key(id), copy.encode())?;
-            state.retired.push(run);
+            state.retired.push(blob.run());
             state.counters.segments_changed = state.counters.commit;
             moved = true;
         }
         // The commit that follows waits for readers that have read the old map and not yet said what they read.
-        moved |= container.move_extents_below(limit)? > 0;
+        moved |= container.move_extents(&place)? > 0;
         state.changed = moved;
         Ok(moved)
     })?;
@@ -146,6 +181,34 @@ fn move_down(store: &Store) -> Result<bool> {
         touch(store)?;
     }
     Ok(moved)
+}
+
+/// Pages of the file.
+type Room = Range<u64>;
+
+/// The lowest pages that would hold the largest run that ends past `limit`, if everything movable left them.
+fn room(container: &Container, blobs: &[Run], limit: u64) -> Result<Room> {
+    let mut movable = container.movable_extents()?;
+    movable.extend(blobs);
+    let Some(needed) = movable.iter().filter(|run| run.end() > limit).map(|run| run.pages).max() else {
+        return Ok(Room::default());
+    };
+    let mut runs: Vec<(Run, bool)> = movable.into_iter().map(|run| (run, false)).collect();
+    runs.extend(container.free_runs().into_iter().map(|run| (run, true)));
+    runs.sort_unstable();
+    let mut room = Room::default();
+    for (run, free) in runs {
+        if room.end != run.start || room.is_empty() {
+            // Whatever lies between cannot be moved. Room begins with a free run, else everything would move.
+            room = if free { run.start..run.end() } else { Room::default() };
+        } else {
+            room.end = run.end();
+        }
+        if !room.is_empty() && room.end - room.start >= needed {
+            return Ok(room);
+        }
+    }
+    Ok(Room::default())
 }
 
 /// Commits nothing but the number of the commit.

@@ -26,14 +26,14 @@ impl Snapshot {
             feature: "exporting vectors",
             reason: "the store has none and no dimension yet".into(),
         })?;
-        let rows = view.live_rows()?;
+        let rows = view.live_rows(self.txn())?;
         let header = FlatHeader { metric: view.metric.into(), dim, rows, naming: Naming::Position };
         let scaling = if view.metric == Metric::Cosine { Scaling::Unit } else { Scaling::AsGiven };
         let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         let temporary = tempfile::NamedTempFile::new_in(directory).map_err(io)?;
         let mut out = temporary.as_file();
         let mut writer = FlatWriter::new(&mut out, path, header, scaling)?;
-        view.for_each_live(&mut |_, vector| writer.vector(vector))?;
+        view.for_each_live(self.txn(), &mut |_, vector| writer.vector(vector))?;
         writer.finish()?;
         temporary.as_file().sync_all().map_err(io)?;
         temporary.persist_noclobber(path).map_err(|error| match error.error.kind() {

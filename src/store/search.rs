@@ -97,7 +97,7 @@ pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Vec<Hit>> {
     let view = snapshot.view();
     let Some((vector, excluded)) = target(snapshot, query)? else { return Ok(Vec::new()) };
     let prepared = VectorQuery::new(view.metric, &vector)?;
-    let (Some(dim), Some(tail)) = (view.dim(), &view.tail) else { return Ok(Vec::new()) };
+    let (Some(dim), Some(tail)) = (view.dim(), view.tail(snapshot.txn())?) else { return Ok(Vec::new()) };
     if vector.len() != dim {
         return Err(Error::Shape { what: "query vector".into(), expected: dim, found: vector.len() });
     }

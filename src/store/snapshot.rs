@@ -82,7 +82,7 @@ impl Snapshot {
 
     pub(super) fn row_vector(&self, row: u64) -> Result<Vec<f32>> {
         self.view
-            .vector(row)?
+            .vector(&self.txn, row)?
             .ok_or_else(|| Error::corrupt(format!("vector of row {row}"), 0, "it is missing"))
     }
 

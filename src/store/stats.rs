@@ -92,7 +92,7 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
         uuid: container.preamble().uuid.to_string(),
         occupancy,
         blob_bytes: blobs.values().map(|blob| blob.len).sum(),
-        tail_bytes: view.tail.as_ref().map_or(0, crate::vector::tail::Tail::bytes),
+        tail_bytes: view.tail_bytes(),
         row_set_bytes: set_bytes(&view.dead) + set_bytes(&view.continuation),
         memory_budget: store.options().budget(),
     })

@@ -1,7 +1,7 @@
 //! The parts of a committed state that snapshots share: segments, tail, dead rows, counters.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringTreemap;
 
@@ -23,8 +23,10 @@ pub(crate) struct View {
     pub(crate) space: SpaceRecord,
     pub(crate) metric: Metric,
     pub(crate) segments: Arc<Vec<Arc<Segment>>>,
-    /// Absent while the dimension is.
-    pub(crate) tail: Option<Tail>,
+    /// Read when it is first asked for: see [`View::tail`].
+    tail: OnceLock<Tail>,
+    /// The tail of an earlier commit, to which the rows since are appended.
+    tail_before: Option<Tail>,
     pub(crate) dead: Arc<RoaringTreemap>,
     pub(crate) continuation: Arc<RoaringTreemap>,
 }
@@ -68,14 +70,27 @@ impl View {
             Some(known) => Arc::clone(&known.continuation),
             None => Arc::new(catalog::load_rows(txn, Table::Continuation)?),
         };
-        let tail = match space.dim {
-            Some(dim) => {
-                let kept = reuse(counters.segments_changed).and_then(|known| known.tail.clone());
-                Some(load_tail(txn, kept.unwrap_or_else(|| Tail::new(to_usize(u64::from(dim)), metric)))?)
-            }
-            None => None,
-        };
-        Ok(Arc::new(View { counters, space, metric, segments, tail, dead, continuation }))
+        let tail_before = reuse(counters.segments_changed)
+            .and_then(|known| known.tail.get().or(known.tail_before.as_ref()).cloned());
+        let tail = OnceLock::new();
+        Ok(Arc::new(View { counters, space, metric, segments, tail, tail_before, dead, continuation }))
+    }
+
+    /// The tail; `txn` must see this state. Absent while the dimension is. Cost: at the first call, the rows that were
+    /// added since the state before was asked.
+    pub(crate) fn tail(&self, txn: &ReadTxn) -> Result<Option<&Tail>> {
+        let Some(dim) = self.dim() else { return Ok(None) };
+        if let Some(tail) = self.tail.get() {
+            return Ok(Some(tail));
+        }
+        let before = self.tail_before.clone().unwrap_or_else(|| Tail::new(dim, self.metric));
+        let tail = load_tail(txn, before)?;
+        Ok(Some(self.tail.get_or_init(|| tail)))
+    }
+
+    /// Memory that the tail takes, in bytes.
+    pub(crate) fn tail_bytes(&self) -> u64 {
+        self.tail.get().or(self.tail_before.as_ref()).map_or(0, Tail::bytes)
     }
 
     /// The first row of the document that `row` belongs to.
@@ -90,19 +105,23 @@ impl View {
     }
 
     /// Calls `visit` with each vector that is not dead, and its row, in the order of the rows.
-    pub(crate) fn for_each_live(&self, visit: &mut dyn FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
+    pub(crate) fn for_each_live(
+        &self,
+        txn: &ReadTxn,
+        visit: &mut dyn FnMut(u64, &[f32]) -> Result<()>,
+    ) -> Result<()> {
         let mut live =
             |row: u64, vector: &[f32]| if self.dead.contains(row) { Ok(()) } else { visit(row, vector) };
         for segment in self.segments.iter() {
             segment.for_each(&mut live)?;
         }
-        self.tail.as_ref().map_or(Ok(()), |tail| tail.for_each(&mut live))
+        self.tail(txn)?.map_or(Ok(()), |tail| tail.for_each(&mut live))
     }
 
     /// The number of vectors that are not dead. Cost: a look at every row.
-    pub(crate) fn live_rows(&self) -> Result<u64> {
+    pub(crate) fn live_rows(&self, txn: &ReadTxn) -> Result<u64> {
         let mut live = 0;
-        self.for_each_live(&mut |_, _| {
+        self.for_each_live(txn, &mut |_, _| {
             live += 1;
             Ok(())
         })?;
@@ -110,16 +129,13 @@ impl View {
     }
 
     /// The vector of a row, wherever it is.
-    pub(crate) fn vector(&self, row: u64) -> Result<Option<Vec<f32>>> {
-        if let Some(vector) = self.tail.as_ref().and_then(|tail| tail.vector(row)) {
-            return Ok(Some(vector.to_vec()));
-        }
+    pub(crate) fn vector(&self, txn: &ReadTxn, row: u64) -> Result<Option<Vec<f32>>> {
         for segment in self.segments.iter() {
             if let Some(vector) = segment.vector(row)? {
                 return Ok(Some(vector.to_vec()));
             }
         }
-        Ok(None)
+        Ok(self.tail(txn)?.and_then(|tail| tail.vector(row)).map(<[f32]>::to_vec))
     }
 
     /// The model of the store, if it has one.

@@ -382,7 +382,10 @@ impl TxnState {
             catalog::add_rows(tables, Table::Continuation, &self.continuation)?;
             self.counters.continuation_changed = self.counters.commit;
         }
-        tables.put_record(Table::Spaces, &key(self.space_id), &self.space)?;
+        let stored: Option<SpaceRecord> = tables.find(Table::Spaces, &key(self.space_id))?;
+        if stored.as_ref() != Some(&self.space) {
+            tables.put_record(Table::Spaces, &key(self.space_id), &self.space)?;
+        }
         catalog::put_counters(tables, &self.counters)
     }
 }

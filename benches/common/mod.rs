@@ -1,0 +1,235 @@
+//! What the benchmarks share: documents to store, medians, child processes, and bounds that must hold.
+
+#![allow(dead_code, reason = "each benchmark uses a part of the module")]
+#![allow(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use vdb::Document;
+
+/// What a benchmark's `main` returns.
+pub(crate) type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// Documents as they come in practice: small metadata, a text, a vector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Values of a vector; none for zero.
+    pub(crate) dim: usize,
+    /// Bytes of a text.
+    pub(crate) text: usize,
+}
+
+/// The shape of most benchmarks.
+pub(crate) const USUAL: Shape = Shape { dim: 384, text: 200 };
+
+const WORDS: [&str; 16] = [
+    "amber", "basalt", "cedar", "delta", "ember", "fjord", "granite", "harbour", "island", "jasper", "kelp",
+    "lagoon", "meadow", "nimbus", "orchard", "prairie",
+];
+
+/// Numbers that are the same in every run.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// The sequence of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// Thirty-two bits.
+    pub(crate) fn bits(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from(self.0 >> 32).unwrap_or(0)
+    }
+
+    /// A vector with values from -1 to 1.
+    pub(crate) fn vector(&mut self, dim: usize) -> Vec<f32> {
+        (0..dim).map(|_| f32::from(u16::try_from(self.bits() >> 16).unwrap_or(0)) / 32_768.0 - 1.0).collect()
+    }
+}
+
+impl Shape {
+    /// The document of a number; the same in every run.
+    pub(crate) fn document(self, number: u64) -> Document {
+        let mut random = Random::new(number);
+        let mut text = String::with_capacity(self.text + 10);
+        while text.len() < self.text {
+            text.push_str(WORDS[random.bits() as usize % WORDS.len()]);
+            text.push(' ');
+        }
+        let metadata = Self::metadata(number);
+        let document = Document::new(text).id(id(number)).metadata_json(&metadata).expect("it is a JSON object");
+        if self.dim == 0 { document } else { document.vector(random.vector(self.dim)) }
+    }
+
+    /// The metadata of a document, about 60 bytes.
+    pub(crate) fn metadata(number: u64) -> String {
+        let (year, language) = (1990 + number % 35, ["en", "ko", "de"][usize::try_from(number % 3).unwrap_or(0)]);
+        format!(r#"{{"year":{year},"language":"{language}","source":"shelf-{}","page":{number}}}"#, number % 100)
+    }
+
+    /// Some documents in a row, made as they are asked for.
+    pub(crate) fn documents(self, numbers: std::ops::Range<u64>) -> impl Iterator<Item = Document> {
+        numbers.map(move |number| self.document(number))
+    }
+
+    /// The bytes that a user gave: vectors, texts and metadata.
+    pub(crate) fn payload(self, numbers: std::ops::Range<u64>) -> u64 {
+        numbers.map(|number| self.document_bytes(number)).sum()
+    }
+
+    fn document_bytes(self, number: u64) -> u64 {
+        let document = self.document(number);
+        let text = document.text().map_or(0, str::len);
+        (4 * self.dim + text + document.metadata_ref().as_json().len()) as u64
+    }
+}
+
+/// The id of a document's number.
+pub(crate) fn id(number: u64) -> String {
+    format!("doc-{number:08}")
+}
+
+/// A fresh directory in `VDB_BENCH_DIR`, else on the file system of the build.
+pub(crate) fn directory() -> io::Result<TempDir> {
+    let parent = std::env::var_os("VDB_BENCH_DIR").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+    tempfile::tempdir_in(parent)
+}
+
+/// The value below which `part` (0 to 1) of the values lie.
+pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, part: f64) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place within the values")]
+    let place = ((values.len() as f64 - 1.0) * part).round() as usize;
+    values.get(place).copied().unwrap_or(f64::NAN)
+}
+
+/// The value in the middle.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    percentile(values, 0.5)
+}
+
+/// Seconds that `work` takes.
+pub(crate) fn time<T, E>(work: impl FnOnce() -> Result<T, E>) -> Result<(f64, T), E> {
+    let start = Instant::now();
+    let value = work()?;
+    Ok((start.elapsed().as_secs_f64(), value))
+}
+
+/// Bytes as MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// A field of the kernel's account of this process, in bytes; zero when there is none.
+pub(crate) fn status_bytes(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// Watches the anonymous memory of this process.
+pub(crate) struct MemoryWatch {
+    stop: Arc<AtomicBool>,
+    peak: Arc<AtomicU64>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl MemoryWatch {
+    /// Begins to watch, some hundred times a second.
+    pub(crate) fn start() -> Self {
+        let (stop, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, seen) = (Arc::clone(&stop), Arc::clone(&peak));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                seen.fetch_max(status_bytes("RssAnon"), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        });
+        MemoryWatch { stop, peak, thread: Some(thread) }
+    }
+
+    /// The most that was seen, in bytes.
+    pub(crate) fn peak(mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+        self.peak.load(Ordering::Relaxed).max(status_bytes("RssAnon"))
+    }
+}
+
+const CHILD: &str = "VDB_BENCH_CHILD";
+
+/// What this process was started to do by [`child`], word by word; `None` in the process that the user started.
+pub(crate) fn task() -> Option<Vec<String>> {
+    let task = std::env::var(CHILD).ok()?;
+    Some(task.split('|').map(str::to_owned).collect())
+}
+
+/// Runs this program again for one task. Returns the figures that it [`tell`]s.
+pub(crate) fn child(task: &[&str]) -> Result<BTreeMap<String, f64>, Box<dyn std::error::Error>> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let output = command.env(CHILD, task.join("|")).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("the task {task:?} failed").into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().filter_map(|line| line.split_once(' ')).filter_map(figure).collect())
+}
+
+fn figure((name, value): (&str, &str)) -> Option<(String, f64)> {
+    Some((name.to_owned(), value.parse().ok()?))
+}
+
+/// Tells a figure to the process that runs this one as its [`child`].
+pub(crate) fn tell(name: &str, value: f64) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{name} {value}")
+}
+
+/// Prints what was measured, and remembers whether every bound holds.
+#[derive(Default)]
+pub(crate) struct Report {
+    rules: String,
+    failed: bool,
+}
+
+impl Report {
+    /// Prints a line of the table.
+    pub(crate) fn line(&self, text: impl AsRef<str>) -> io::Result<()> {
+        writeln!(io::stdout().lock(), "{}", text.as_ref())
+    }
+
+    /// A figure that must not be above `bound`.
+    pub(crate) fn at_most(&mut self, name: &str, value: f64, bound: f64) {
+        self.rule(name, value, "<=", bound, value <= bound);
+    }
+
+    /// A figure that must not be below `bound`.
+    pub(crate) fn at_least(&mut self, name: &str, value: f64, bound: f64) {
+        self.rule(name, value, ">=", bound, value >= bound);
+    }
+
+    fn rule(&mut self, name: &str, value: f64, sign: &str, bound: f64, holds: bool) {
+        let verdict = if holds { "" } else { "  FAILED" };
+        let digits = if bound >= 100.0 { 0 } else { 2 };
+        let _ = writeln!(self.rules, "{name}: {value:.digits$} (must be {sign} {bound:.digits$}){verdict}");
+        self.failed |= !holds;
+    }
+
+    /// Prints the bounds; the exit status says whether all of them hold.
+    pub(crate) fn finish(self) -> Outcome {
+        write!(io::stdout().lock(), "{}", self.rules)?;
+        Ok(if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}

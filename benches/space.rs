@@ -1,0 +1,98 @@
+//! Measures how long files are, as a multiple of what was put into them.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Outcome, Random, Report, Shape, USUAL, directory, id, mib};
+use vdb::{Control, Document, Store};
+
+/// The most bytes of a compacted file for each byte of vectors, texts and metadata.
+const RATIO_MAX: f64 = 1.3;
+const CYCLES: u64 = 1_000;
+const CYCLE_DOCUMENTS: u64 = 100;
+const CYCLE_STORED: u64 = 10_000;
+
+fn main() -> Outcome {
+    let mut report = Report::default();
+    report.line("length of the file for each byte of vectors, texts and metadata")?;
+    report.line(format!("{:<44}{:>12}{:>10}{:>12}", "", "payload MiB", "loaded", "compacted"))?;
+    let usual = shape(&report, "100,000, 384 values, 200 bytes", USUAL, 100_000, Ids::Ascending)?;
+    shape(&report, "  the same, 100 transactions", USUAL, 100_000, Ids::Batches)?;
+    shape(&report, "  the same, random ids", USUAL, 100_000, Ids::Random)?;
+    shape(&report, "100,000, 16 values, 200 bytes", Shape { dim: 16, text: 200 }, 100_000, Ids::Ascending)?;
+    shape(&report, "100,000, no vector, 200 bytes", Shape { dim: 0, text: 200 }, 100_000, Ids::Ascending)?;
+    shape(&report, "50,000, no vector, 1,000 bytes", Shape { dim: 0, text: 1_000 }, 50_000, Ids::Ascending)?;
+    shape(&report, "20,000, no vector, 5,000 bytes", Shape { dim: 0, text: 5_000 }, 20_000, Ids::Ascending)?;
+    cycles(&report)?;
+    report.at_most("compacted file / payload, 384 values", usual, RATIO_MAX);
+    report.finish()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ids {
+    Ascending,
+    /// Ascending, in a hundred transactions.
+    Batches,
+    Random,
+}
+
+/// Loads documents, compacts, prints; returns the ratio after compaction.
+fn shape(
+    report: &Report,
+    name: &str,
+    shape: Shape,
+    count: u64,
+    ids: Ids,
+) -> Result<f64, Box<dyn std::error::Error>> {
+    let directory = directory()?;
+    let path = directory.path().join("space.vdb");
+    let store = Store::create(&path)?;
+    let mut random = Random::new(5);
+    let mut named = |document: Document| match ids {
+        Ids::Random => document.id(format!("{:08x}{:08x}", random.bits(), random.bits())),
+        _ => document,
+    };
+    let transactions = if ids == Ids::Batches { 100 } else { 1 };
+    let each = count / transactions;
+    for n in 0..transactions {
+        store.add(shape.documents(n * each..(n + 1) * each).map(&mut named))?;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
+    let payload = shape.payload(0..count) as f64;
+    let loaded = length(&path)? / payload;
+    store.compact(&Control::default())?;
+    let compacted = length(&path)? / payload;
+    report.line(format!("{name:<44}{:>12.1}{loaded:>10.2}{compacted:>12.2}", payload / 1024.0 / 1024.0))?;
+    Ok(compacted)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
+fn length(path: &Path) -> std::io::Result<f64> {
+    Ok(std::fs::metadata(path)?.len() as f64)
+}
+
+/// Adds and deletes for a while; the number of documents stays the same.
+fn cycles(report: &Report) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = directory()?;
+    let path = directory.path().join("cycles.vdb");
+    let store = Store::create(&path)?;
+    store.add(USUAL.documents(0..CYCLE_STORED))?;
+    let (first, mut largest) = (length(&path)?, 0.0_f64);
+    for n in 0..CYCLES {
+        let from = CYCLE_STORED + n * CYCLE_DOCUMENTS;
+        store.add(USUAL.documents(from..from + CYCLE_DOCUMENTS))?;
+        store.delete((n * CYCLE_DOCUMENTS..(n + 1) * CYCLE_DOCUMENTS).map(id))?;
+        largest = largest.max(length(&path)?);
+        if (n + 1) % (CYCLES / 5) == 0 {
+            let live = USUAL.payload((n + 1) * CYCLE_DOCUMENTS..from + CYCLE_DOCUMENTS);
+            report.line(format!("after {:>4} cycles: live {:>6.1} MiB, file {:>7.1} MiB", n + 1, mib(live), length(&path)? / 1048576.0))?;
+        }
+    }
+    let compacted = store.compact(&Control::default())?;
+    report.line(format!(
+        "{CYCLES} cycles of {CYCLE_DOCUMENTS} added and deleted among {CYCLE_STORED}: file {:.1} MiB before, {:.1} MiB at most, {:.1} MiB compacted ({} segments before)",
+        first / 1048576.0, largest / 1048576.0, mib(compacted.bytes_after), compacted.segments_before
+    ))?;
+    Ok(())
+}

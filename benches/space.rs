@@ -86,7 +86,12 @@ fn cycles(report: &Report) -> Result<(), Box<dyn std::error::Error>> {
         largest = largest.max(length(&path)?);
         if (n + 1) % (CYCLES / 5) == 0 {
             let live = USUAL.payload((n + 1) * CYCLE_DOCUMENTS..from + CYCLE_DOCUMENTS);
-            report.line(format!("after {:>4} cycles: live {:>6.1} MiB, file {:>7.1} MiB", n + 1, mib(live), length(&path)? / 1048576.0))?;
+            report.line(format!(
+                "after {:>4} cycles: live {:>6.1} MiB, file {:>7.1} MiB",
+                n + 1,
+                mib(live),
+                length(&path)? / 1048576.0
+            ))?;
         }
     }
     let compacted = store.compact(&Control::default())?;

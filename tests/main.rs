@@ -6,15 +6,15 @@
 
 mod allocator;
 mod api;
-mod cli;
 mod bad_input;
-mod exchange;
-mod import;
-mod native;
-mod tidy;
-mod processes;
-mod util;
+mod cli;
 mod compat;
 mod corrupt;
+mod exchange;
+mod import;
 mod model;
+mod native;
+mod processes;
 mod sample;
+mod tidy;
+mod util;

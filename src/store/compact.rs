@@ -58,10 +58,8 @@ fn merge(store: &Store, control: &Control) -> Result<()> {
     let mut txn = store.write()?;
     let snapshot = store.snapshot()?;
     let view = snapshot.view();
-    let live = view.live_rows()?;
-    let stored: u64 = view.segments.iter().map(|segment| segment.count()).sum();
     let live = view.live_rows(snapshot.txn())?;
-    let stored: u64 = view.segments.iter().map(|segment| segment.record().count).sum();
+    let stored: u64 = view.segments.iter().map(|segment| segment.count()).sum();
     let per_segment = view.dim().map_or(1, |dim| (crate::limits::SEGMENT_BYTES_MAX / (4 * dim)).max(1));
     let fewest = live.div_ceil(to_u64(per_segment));
     let packed = stored == live && to_u64(view.segments.len()) <= fewest && view.counters.tail_rows == 0;

@@ -83,7 +83,7 @@ fn other_files_are_refused_and_named() {
         &directory.file("notes.vdb", "어제 메모\n".repeat(999).as_bytes()),
         "it looks like text",
     );
-    assert_not_a_store(&directory.file("zeros.vdb", &[0; 1 << 20]), "it begins with zeros");
+    assert_not_a_store(&directory.file("zeros.vdb", &vec![0; 1 << 20]), "it begins with zeros");
     let mut volume = vec![0x20, 0x42, 0x44, 0x56, 0, 0, 0, 0, 0xe0, 0, 0, 0];
     volume.resize(200_000, 0xa5);
     let what = "it is an OpenVDB volume, a format for 3D grids that has the same extension";
@@ -133,7 +133,7 @@ fn unknown_features_of_later_versions_are_respected() {
     let before = fs::read(&path).unwrap();
     match Store::open(&path) {
         Err(Error::Unavailable { feature: "writing", reason }) => {
-            assert!(reason.contains("read-only"), "{reason}")
+            assert!(reason.contains("read-only"), "{reason}");
         }
         other => panic!("{other:?}"),
     }

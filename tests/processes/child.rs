@@ -14,7 +14,7 @@ const STORE: &str = "VDB_TEST_STORE";
 /// What tells lines of ours from those of the test harness.
 const MARK: char = '@';
 /// No child outlives this, whatever becomes of its parent.
-const LIFE_MAX: Duration = Duration::from_secs(300);
+const LIFE_MAX: Duration = Duration::from_mins(5);
 
 /// The role of this process, if it is a child.
 pub(crate) fn role() -> Option<String> {

@@ -86,7 +86,7 @@ fn kills_at_random_moments_lose_nothing() {
         }
         std::thread::sleep(Duration::from_micros(random.below(LIFE_MAX)));
         let said = writer.kill();
-        if let Some(last) = said.iter().filter(|line| *line != "ready").next_back() {
+        if let Some(last) = said.iter().rfind(|line| *line != "ready") {
             record.known = last.parse().unwrap();
         }
         if let Some((snapshot, model)) = held.take() {

@@ -2,6 +2,7 @@
 //!
 //! Children are this test binary itself: [`child::Child`] starts it again with only [`child_process`], which plays the role
 //! that an environment variable names.
+#![allow(clippy::print_stdout, reason = "the numbers of a run tell how much it has shown")]
 
 mod child;
 mod create;

@@ -26,6 +26,11 @@ pub(super) fn read() {
         }
         other => panic!("a writer must be refused: {other:?}"),
     }
+    let beside = path.with_file_name("new.vdb");
+    match Store::create(&beside) {
+        Err(Error::Io { op: "create", path: named, .. }) => assert_eq!(named, beside),
+        other => panic!("there is no place for a new store: {other:?}"),
+    }
     let store = OpenOptions::new().read_only(true).open(&path).unwrap();
     let snapshot = store.snapshot().unwrap();
     let number = number_of(&snapshot).unwrap();

@@ -80,7 +80,7 @@ pub(super) fn fork_and_try() {
         every_call_is_refused(store, snapshot, txn);
         true
     });
-    assert!(tried, "the child said what on stderr");
+    assert!(tried, "a forked copy went on or panicked, see its message");
     let dropped = in_fork(|| {
         drop(parts.take());
         Store::open(&path).is_err_and(|error| matches!(error, Error::Locked { .. }))
@@ -99,7 +99,7 @@ pub(super) fn fork_and_try() {
         let reader = vdb::OpenOptions::new().read_only(true).open(&path).unwrap();
         reader.count().unwrap() == 4
     });
-    assert!(reopened, "a child may open the file anew");
+    assert!(reopened, "a forked copy may open the file anew");
     store.close().unwrap();
 }
 

@@ -25,4 +25,4 @@ lint:
 	cargo clippy $(CARGO_FLAGS) --all-targets --no-default-features --features faiss-bundled -- -D warnings
 
 bench: setup
-	cargo bench --profile release --locked
+	cargo bench --profile release --locked --no-fail-fast

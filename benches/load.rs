@@ -32,7 +32,9 @@ fn main() -> Outcome {
     let file = path.to_string_lossy();
     report.line(format!("bulk load of {DOCUMENTS} documents, 384 values, 200 bytes of text"))?;
     report.line(format!("{:<32}{:>12}{:>14}{:>14}", "", "documents/s", "peak anon MiB", "file MiB"))?;
-    for (transactions, name) in [("1", "one transaction"), ("10", "ten transactions"), ("100", "a hundred transactions")] {
+    for (transactions, name) in
+        [("1", "one transaction"), ("10", "ten transactions"), ("100", "a hundred transactions")]
+    {
         let (mut speeds, mut peak, mut length) = (Vec::new(), 0.0_f64, 0.0);
         for _ in 0..ROUNDS {
             if path.exists() {
@@ -51,7 +53,9 @@ fn main() -> Outcome {
         }
     }
     let figures = child(&["search", &file])?;
-    for (name, step) in [("after opening", "open"), ("after the first search", "first"), ("after 100 searches", "more")] {
+    for (name, step) in
+        [("after opening", "open"), ("after the first search", "first"), ("after 100 searches", "more")]
+    {
         report.line(format!("{:<32}{:>26.1}", format!("anonymous MiB {name}"), figures[step]))?;
     }
     report.at_most("anonymous MiB after the first search", figures["first"], SEARCH_MIB_MAX);

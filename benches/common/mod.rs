@@ -66,14 +66,19 @@ impl Shape {
             text.push(' ');
         }
         let metadata = Self::metadata(number);
-        let document = Document::new(text).id(id(number)).metadata_json(&metadata).expect("it is a JSON object");
+        let document =
+            Document::new(text).id(id(number)).metadata_json(&metadata).expect("it is a JSON object");
         if self.dim == 0 { document } else { document.vector(random.vector(self.dim)) }
     }
 
     /// The metadata of a document, about 60 bytes.
     pub(crate) fn metadata(number: u64) -> String {
-        let (year, language) = (1990 + number % 35, ["en", "ko", "de"][usize::try_from(number % 3).unwrap_or(0)]);
-        format!(r#"{{"year":{year},"language":"{language}","source":"shelf-{}","page":{number}}}"#, number % 100)
+        let (year, language) =
+            (1990 + number % 35, ["en", "ko", "de"][usize::try_from(number % 3).unwrap_or(0)]);
+        format!(
+            r#"{{"year":{year},"language":"{language}","source":"shelf-{}","page":{number}}}"#,
+            number % 100
+        )
     }
 
     /// Some documents in a row, made as they are asked for.

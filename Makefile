@@ -25,7 +25,7 @@ lint:
 	cargo clippy $(CARGO_FLAGS) --all-targets --no-default-features --features faiss-bundled -- -D warnings
 
 bench: setup
-	cargo bench --profile release --locked
+	cargo bench --profile release --locked --no-fail-fast
 
 # Flips every byte of a small store with several masks: two million files, hours.
 corrupt: setup

@@ -16,7 +16,10 @@ const CYCLE_STORED: u64 = 10_000;
 fn main() -> Outcome {
     let mut report = Report::default();
     report.line("length of the file for each byte of vectors, texts and metadata")?;
-    report.line(format!("{:<44}{:>12}{:>10}{:>12}", "", "payload MiB", "loaded", "compacted"))?;
+    report.line(format!(
+        "{:<44}{:>12}{:>10}{:>12}{:>10}{:>10}",
+        "", "payload MiB", "loaded", "compacted", "catalog", "free"
+    ))?;
     let usual = shape(&report, "100,000, 384 values, 200 bytes", USUAL, 100_000, Ids::Ascending)?;
     shape(&report, "  the same, 100 transactions", USUAL, 100_000, Ids::Batches)?;
     shape(&report, "  the same, random ids", USUAL, 100_000, Ids::Random)?;
@@ -58,18 +61,22 @@ fn shape(
     for n in 0..transactions {
         store.add(shape.documents(n * each..(n + 1) * each).map(&mut named))?;
     }
-    #[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
-    let payload = shape.payload(0..count) as f64;
+    let payload = mib(shape.payload(0..count));
     let loaded = length(&path)? / payload;
     store.compact(&Control::default())?;
     let compacted = length(&path)? / payload;
-    report.line(format!("{name:<44}{:>12.1}{loaded:>10.2}{compacted:>12.2}", payload / 1024.0 / 1024.0))?;
+    let used = store.stats()?.occupancy;
+    let part = |bytes: u64| mib(bytes) / payload;
+    let (catalog, free) = (part(used.stream), part(used.free + used.pending));
+    report.line(format!(
+        "{name:<44}{payload:>12.1}{loaded:>10.2}{compacted:>12.2}{catalog:>10.2}{free:>10.2}"
+    ))?;
     Ok(compacted)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
+/// The length of a file in MiB.
 fn length(path: &Path) -> std::io::Result<f64> {
-    Ok(std::fs::metadata(path)?.len() as f64)
+    Ok(mib(std::fs::metadata(path)?.len()))
 }
 
 /// Adds and deletes for a while; the number of documents stays the same.
@@ -90,14 +97,14 @@ fn cycles(report: &Report) -> Result<(), Box<dyn std::error::Error>> {
                 "after {:>4} cycles: live {:>6.1} MiB, file {:>7.1} MiB",
                 n + 1,
                 mib(live),
-                length(&path)? / 1048576.0
+                length(&path)?
             ))?;
         }
     }
     let compacted = store.compact(&Control::default())?;
     report.line(format!(
         "{CYCLES} cycles of {CYCLE_DOCUMENTS} added and deleted among {CYCLE_STORED}: file {:.1} MiB before, {:.1} MiB at most, {:.1} MiB compacted ({} segments before)",
-        first / 1048576.0, largest / 1048576.0, mib(compacted.bytes_after), compacted.segments_before
+        first, largest, mib(compacted.bytes_after), compacted.segments_before
     ))?;
     Ok(())
 }

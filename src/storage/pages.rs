@@ -14,6 +14,9 @@ pub(crate) const SUMS_PER_PAGE: u64 = PAGE_BYTES / 4;
 /// The least and the most pages of a new extent: 64 KiB and 16 MiB.
 const EXTENT_PAGES_MIN: u64 = 16;
 const EXTENT_PAGES_MAX: u64 = 4096;
+/// A new extent is at most one part in so many of what is mapped: redb begins some at a time, and uses few of their
+/// pages for long.
+const EXTENT_PARTS: u64 = 32;
 
 /// Where a page of the stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +106,11 @@ impl StreamMap {
     }
 
     /// The stream pages of a new extent that holds the unmapped `page`: a power of two that grows with the stream, on a
-    /// border of its own size, clipped to the gap. So a large stream has tens of extents, and a small one wastes little.
+    /// border of its own size, clipped to the gap. So a large stream has some hundred extents, and a small one wastes little.
     pub(crate) fn window(&self, page: u64) -> Run {
-        let size = (self.mapped_pages() / 8).clamp(EXTENT_PAGES_MIN, EXTENT_PAGES_MAX).next_power_of_two();
+        let size = (self.mapped_pages() / EXTENT_PARTS)
+            .clamp(EXTENT_PAGES_MIN, EXTENT_PAGES_MAX)
+            .next_power_of_two();
         let floor = if page < SUMS_BASE { 0 } else { SUMS_BASE };
         let gap_start =
             self.extents.range(..page).next_back().map_or(floor, |(&l, &(_, pages))| (l + pages).max(floor));
@@ -175,7 +180,7 @@ mod tests {
                 end += window.pages;
             }
         }
-        assert!(map.extents().len() < 130, "{} extents", map.extents().len());
+        assert!(map.extents().len() < 330, "{} extents", map.extents().len());
         assert!(map.mapped_pages() < 300_000 + EXTENT_PAGES_MAX);
     }
 

@@ -1,4 +1,4 @@
-//! A store from beginning to end: create, add, search, filter, delete, open again. No model is needed.
+//! A store from beginning to end: create, add, search, filter, delete, open again, all without a model.
 
 use vdb::{Document, Filter, Query, Store};
 

@@ -288,6 +288,25 @@ fn a_store_that_another_process_writes() {
 }
 
 #[test]
+fn an_interrupt_ends_the_waiting() {
+    let scene = Scene::new();
+    let store = Store::open(scene.filled("a.vdb")).unwrap();
+    let child = scene.command(&["compact", "a.vdb", "--wait", "1h", "--json"]).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    // On a machine so slow that the program has not begun yet, the signal itself ends it.
+    if let Some(exit) = output.status.code() {
+        let line: Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!((exit, &line["data"]["code"]), (130, &json!("cancelled")));
+    }
+    assert!(!output.status.success());
+    assert_eq!(store.count().unwrap(), 30);
+}
+
+#[test]
 fn nobody_reads_what_we_print() {
     let scene = Scene::new();
     scene.filled("a.vdb");

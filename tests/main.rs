@@ -7,6 +7,7 @@
 mod allocator;
 mod api;
 mod bad_input;
+#[cfg(feature = "cli")]
 mod cli;
 mod compat;
 mod corrupt;

@@ -164,11 +164,12 @@ fn json_that_is_no_document_is_refused() {
 #[test]
 fn validate_keeps_the_limits() {
     Document::new("a").validate().unwrap();
-    Document::new("").id("x".repeat(1024)).validate().unwrap();
+    Document::new("a").id("x".repeat(1024)).validate().unwrap();
     Document::from_vector(vec![1.0]).validate().unwrap();
     for (document, wanted) in [
         (Document::new("a").id(""), "document id is not valid: it is empty"),
         (Document::new("a").id("x".repeat(1025)), "document id in bytes is 1025, the limit is 1024"),
+        (Document::new("").id("b"), "document \"b\" is not valid: its text is empty"),
         (Document::default().id("b"), "document \"b\" is not valid: it has neither a text nor a vector"),
         (Document::default().part(0..0, None), "document is not valid: it has neither a text nor a vector"),
         (

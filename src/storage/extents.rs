@@ -1,4 +1,4 @@
-//! The free-space allocator: which pages may be written. Pure, it touches no file.
+//! The free-space allocator: which pages may be written; pure, it touches no file.
 
 use std::collections::BTreeMap;
 

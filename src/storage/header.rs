@@ -1,4 +1,4 @@
-//! What we read of redb's own header: the number of the last committed transaction. A test pins the offsets.
+//! What we read of redb's own header: the number of the last committed transaction; a test pins the offsets.
 
 use crate::codec::u64_at;
 

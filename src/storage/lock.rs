@@ -1,4 +1,4 @@
-//! The writer notice: who writes, told to those who may not. Advisory, trusted by nobody.
+//! The writer notice: who writes, told to those who may not; advisory, trusted by nobody.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! The map of redb's stream: which page of the file holds which page of the stream. Pure.
+//! The map of redb's stream: which page of the file holds which page of the stream; pure.
 
 use std::collections::BTreeMap;
 

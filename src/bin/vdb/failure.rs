@@ -142,23 +142,23 @@ impl Failure {
         if let Failure::Store(error) = self {
             match error {
                 Error::Io { path: file, .. } | Error::Poisoned { path: file } => {
-                    path = json!(file.to_string_lossy())
+                    path = json!(file.to_string_lossy());
                 }
                 Error::NotAStore { path: file, found: it } | Error::Locked { path: file, holder: it } => {
                     (path, found) = (json!(file.to_string_lossy()), json!(it));
                 }
                 Error::NotFound { what: "file", name } | Error::Exists { what: "file", name } => {
-                    path = json!(name)
+                    path = json!(name);
                 }
                 Error::Version { found: it, oldest, newest } => {
                     (expected, found) = (json!(format!("{oldest} to {newest}")), json!(it));
                 }
                 Error::Shape { expected: wanted, found: it, .. } => {
-                    (expected, found) = (json!(wanted), json!(it))
+                    (expected, found) = (json!(wanted), json!(it));
                 }
                 Error::Limit { found: it, max, .. } => (expected, found) = (json!(max), json!(it)),
                 Error::Model { expected: wanted, found: it } => {
-                    (expected, found) = (json!(wanted), json!(it))
+                    (expected, found) = (json!(wanted), json!(it));
                 }
                 _ => {}
             }

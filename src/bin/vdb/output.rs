@@ -113,12 +113,11 @@ impl Output {
     /// Watches and stops a long call.
     pub(crate) fn control(&self) -> Control {
         let control = Control::new().cancel(&self.cancel);
-        let meter = match (self.quiet, self.json) {
-            (true, _) => return control,
-            (false, true) => Meter::lines(progress_line),
-            (false, false) if std::io::stderr().is_terminal() => Meter::bar(),
-            (false, false) => return control,
-        };
+        let is_watched = self.json || std::io::stderr().is_terminal();
+        if self.quiet || !is_watched {
+            return control;
+        }
+        let meter = if self.json { Meter::lines(progress_line) } else { Meter::bar() };
         let meter = Arc::new(meter);
         control.on_progress(move |progress| meter.show(progress))
     }
@@ -130,17 +129,18 @@ fn progress_line(progress: Progress) {
 }
 
 fn picture(failure: &Failure) -> String {
+    use std::fmt::Write as _;
     let mut text = format!("{ERROR}vdb:{ERROR:#} {}\n", failure.message());
     for cause in failure.causes() {
-        text.push_str(&format!("  caused by: {cause}\n"));
+        let _ = writeln!(text, "  caused by: {cause}");
     }
     if let Some(caret) = failure.caret() {
         for line in caret.lines() {
-            text.push_str(&format!("  {line}\n"));
+            let _ = writeln!(text, "  {line}");
         }
     }
     if let Some(hint) = failure.hint() {
-        text.push_str(&format!("{HINT}hint:{HINT:#} {hint}\n"));
+        let _ = writeln!(text, "{HINT}hint:{HINT:#} {hint}");
     }
     text
 }

@@ -148,13 +148,11 @@ impl Answer {
 
     /// Whether this is what was expected, or an error beside some of it, in order.
     pub(crate) fn agrees(&self, expected: &[String]) -> bool {
-        match &self.error {
-            None => self.rows == expected,
-            Some(_) => {
-                let mut left = expected.iter();
-                self.rows.iter().all(|row| left.any(|expected| expected == row))
-            }
+        if self.error.is_none() {
+            return self.rows == expected;
         }
+        let mut left = expected.iter();
+        self.rows.iter().all(|row| left.any(|expected| expected == row))
     }
 }
 

@@ -58,7 +58,7 @@ impl Expected {
         let mut outcome = Outcome::Unharmed;
         for (answer, expected) in answers.iter().zip(&self.0) {
             if !answer.agrees(expected) {
-                return Err(format!("{:?} is wrong: expected {expected:?}", answer));
+                return Err(format!("{answer:?} is wrong: expected {expected:?}"));
             }
             if answer.error.is_some() {
                 outcome = Outcome::Errors;

@@ -21,7 +21,7 @@ const PART_VARIABLE: &str = "VDB_CORRUPT_PART";
 /// How many cases there are: `all`, or absent.
 const AMOUNT_VARIABLE: &str = "VDB_CORRUPT";
 /// A case that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PROCESSES: usize = 2;
 /// Cases that the quick run must not fall short of.
 const CASES_MIN: usize = 20_000;

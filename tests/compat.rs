@@ -110,5 +110,7 @@ fn stores_of_every_version_open_and_answer_as_they_did() {
         .filter(|path| path.join(PAGES).exists())
         .collect();
     assert!(versions.contains(&current), "the fixture of this version is missing");
-    versions.iter().for_each(|version| verify(version));
+    for version in &versions {
+        verify(version);
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use vdb::{CheckLevel, Control, Durability, Error, OpenOptions, Store};
 
 use super::cases::{self, Case};
-use super::{AMOUNT_VARIABLE, FILE_VARIABLE, PART_VARIABLE, PROCESSES};
+use super::{AMOUNT_VARIABLE, FILE_VARIABLE, PART_VARIABLE};
 use crate::allocator;
 use crate::sample::{self, Answer};
 
@@ -58,7 +58,7 @@ impl Expected {
         let mut outcome = Outcome::Unharmed;
         for (answer, expected) in answers.iter().zip(&self.0) {
             if !answer.agrees(expected) {
-                return Err(format!("{:?} is wrong: expected {expected:?}", answer));
+                return Err(format!("{answer:?} is wrong: expected {expected:?}"));
             }
             if answer.error.is_some() {
                 outcome = Outcome::Errors;
@@ -84,10 +84,10 @@ impl Expected {
     }
 }
 
-fn run_part(whole: &[u8], expected: &Expected, path: &Path, part: usize) {
+fn run_part(whole: &[u8], expected: &Expected, path: &Path, (part, every): (usize, usize)) {
     let all = std::env::var(AMOUNT_VARIABLE).is_ok_and(|amount| amount == "all");
     let (mut cases, mut unharmed, mut peak) = (0, 0, 0);
-    for case in cases::list(whole, all).into_iter().skip(part).step_by(PROCESSES) {
+    for case in cases::list(whole, all).into_iter().skip(part).step_by(every) {
         say(&format!("case {case}"));
         // Opening may write, as when it recovers: each case has a file of its own.
         std::fs::write(path, case.damage.apply(whole)).unwrap();
@@ -134,7 +134,9 @@ fn an_undamaged_file_answers_everything() {
         assert!(stats.segments.len() == 3 && stats.tail_rows > 0 && stats.dead > 0, "{stats:?}");
     }
     if let Some(file) = given {
-        let part = std::env::var(PART_VARIABLE).unwrap().parse().unwrap();
+        let given = std::env::var(PART_VARIABLE).unwrap();
+        let (part, every) = given.split_once('/').unwrap();
+        let part = (part.parse().unwrap(), every.parse().unwrap());
         run_part(&std::fs::read(file).unwrap(), &expected, &path, part);
     }
 }

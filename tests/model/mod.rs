@@ -104,7 +104,7 @@ fn refuses_unknown(result: vdb::Result<()>, known: bool) {
 fn compare(snapshot: &Snapshot, model: &Model, questions: &[Question]) {
     assert_eq!(snapshot.count(), model.entries.len() as u64);
     let found: Vec<Document> = snapshot.documents().with_vectors().collect::<vdb::Result<_>>().unwrap();
-    let expected: Vec<Document> = model.entries.iter().map(|entry| entry.document()).collect();
+    let expected: Vec<Document> = model.entries.iter().map(naive::Entry::document).collect();
     assert_eq!(found, expected);
     for document in &expected {
         let id = document.id_ref().unwrap();

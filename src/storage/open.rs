@@ -146,7 +146,7 @@ pub(crate) fn memory_file(settings: Settings) -> Result<OpenFile> {
     format_and_open(Box::new(file), path, settings)
 }
 
-/// Creates the file at `path`, which must not exist: under another name first, then published at once, whole.
+/// Creates the file at `path`, which must not exist, and opens it: under another name first, then published at once, whole.
 ///
 /// # Errors
 /// `Exists` when something is at `path`, even if it came there meanwhile.
@@ -155,7 +155,7 @@ pub(crate) fn create_file(
     mode: u32,
     settings: Settings,
     init: impl FnOnce(&OpenFile) -> Result<()>,
-) -> Result<()> {
+) -> Result<OpenFile> {
     let exists = || Error::Exists { what: "file", name: path.display().to_string() };
     if path.symlink_metadata().is_ok() {
         return Err(exists());
@@ -174,15 +174,16 @@ pub(crate) fn create_file(
     // The umask may have taken bits that the caller asked for.
     temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(io_error("create", path))?;
     let file = temporary.as_file().try_clone().and_then(RealFile::new).map_err(io_error("create", path))?;
-    let mut open = format_and_open(Box::new(file), path.to_owned(), settings)?;
+    // The writer lock is held from before the file can be seen: whoever creates a store can write it.
+    let open = format_and_open(Box::new(file), path.to_owned(), settings)?;
     init(&open)?;
-    open.close()?;
     temporary.as_file().sync_all().map_err(io_error("create", path))?;
     temporary.persist_noclobber(path).map_err(|error| match error.error.kind() {
         ErrorKind::AlreadyExists => exists(),
         _ => io_error("create", path)(error.error),
     })?;
-    File::open(directory).and_then(|d| d.sync_all()).map_err(io_error("create", path))
+    File::open(directory).and_then(|d| d.sync_all()).map_err(io_error("create", path))?;
+    Ok(open)
 }
 
 /// Joins parts of a file name.

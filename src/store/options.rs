@@ -217,11 +217,16 @@ impl OpenOptions {
     /// # Errors
     /// `Exists`; `Io`, for a directory that is missing or cannot be written; `Limit`, `Invalid` for the options.
     pub fn create(self, path: impl AsRef<Path>) -> Result<Store> {
-        self.create_file(path.as_ref())?;
-        self.open(path)
+        let path = path.as_ref();
+        let file = self.create_file(path)?;
+        if self.read_only {
+            drop(file);
+            return self.open(path);
+        }
+        Store::new(path.to_owned(), self, file)
     }
 
-    fn create_file(&self, path: &Path) -> Result<()> {
+    fn create_file(&self, path: &Path) -> Result<storage::OpenFile> {
         let (settings, space) = (self.settings()?, self.space()?);
         storage::create_file(path, self.file_mode, settings, |file| catalog::initialise(file, &space))
     }
@@ -246,9 +251,9 @@ impl OpenOptions {
             Err(Error::NotFound { .. }) => {}
             result => return result,
         }
-        match self.create_file(path.as_ref()) {
-            Ok(()) | Err(Error::Exists { .. }) => self.open(path),
-            Err(other) => Err(other),
+        match self.clone().create(&path) {
+            Err(Error::Exists { .. }) => self.open(path),
+            result => result,
         }
     }
 

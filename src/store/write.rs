@@ -305,6 +305,7 @@ impl WriteTxn {
     /// `Io` when the disk fails or is full, after which the store is `Poisoned` until it is opened again. Then the
     /// transaction is either wholly there or not at all.
     pub fn commit(mut self) -> Result<CommitReport> {
+        self.state.container.check_process()?;
         if self.state.changed {
             self.change(|tables, state| state.store(tables))?;
             let txn = self.txn.take().ok_or_else(Store::closed)?;

@@ -86,7 +86,7 @@ fn vector() -> impl Strategy<Value = Vec<f32>> {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    vec(prop_oneof![Just("서울 "), Just("a"), Just("강 "), Just("😀")], 0..6).prop_map(|words| words.concat())
+    vec(prop_oneof![Just("서울 "), Just("a"), Just("강 "), Just("😀")], 1..6).prop_map(|words| words.concat())
 }
 
 fn given() -> impl Strategy<Value = Given> {

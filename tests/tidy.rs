@@ -25,8 +25,8 @@ fn files(from: &str, end: &str) -> Vec<String> {
         for entry in std::fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let made_here =
-                ["target", ".git", ".local", "fixtures", "corpus", "artifacts"].contains(&name.as_str());
+            let made_here = ["target", ".git", ".local", "fixtures", "corpus", "artifacts", "seeds"]
+                .contains(&name.as_str());
             if path.is_dir() && !made_here {
                 directories.push(path);
             } else if path.is_file() && name.ends_with(end) {

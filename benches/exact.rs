@@ -56,6 +56,9 @@ fn main() -> Outcome {
     report.finish()
 }
 
+/// A plain way to read everything, and its name.
+type Loop<'a> = (&'a str, Box<dyn Fn() + 'a>);
+
 /// Interleaves searches with the plain reading loops; returns the ratio to the fastest of them.
 fn compare(
     report: &Report,
@@ -65,7 +68,7 @@ fn compare(
     floats: &[f32],
 ) -> Result<f64, Box<dyn std::error::Error>> {
     let words: &[u64] = bytemuck::cast_slice(floats);
-    let loops: [(&str, Box<dyn Fn() + '_>); 3] = [
+    let loops: [Loop<'_>; 3] = [
         ("read: sum of u64, 16 lanes", Box::new(|| _ = black_box(sum_words::<16>(words)))),
         ("read: sum of u64, 32 lanes", Box::new(|| _ = black_box(sum_words::<32>(words)))),
         (

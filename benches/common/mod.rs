@@ -211,6 +211,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// Prints a line of the table.
+    #[expect(clippy::unused_self, reason = "lines and rules belong to one report")]
     pub(crate) fn line(&self, text: impl AsRef<str>) -> io::Result<()> {
         writeln!(io::stdout().lock(), "{}", text.as_ref())
     }

@@ -12,7 +12,7 @@ CARGO_FLAGS := --release --locked
 
 # Runs everything that has to pass before a change is taken.
 test: setup lint
-	cargo test $(CARGO_FLAGS)
+	cargo test $(CARGO_FLAGS) -- --show-output
 	RUSTDOCFLAGS=-Dwarnings cargo doc $(CARGO_FLAGS) --no-deps
 
 # Checks the machine, installs what is missing, makes .local/venv. Quick when nothing is to be done.

@@ -30,11 +30,12 @@ impl<'a> Reader<'a> {
 
     /// The next `n` bytes.
     pub(crate) fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {
-        let end = self.position.checked_add(n).filter(|&end| end <= self.bytes.len()).ok_or_else(|| {
+        let end = self.position.checked_add(n);
+        let taken = end.and_then(|end| Some((end, self.bytes.get(self.position..end)?)));
+        let (end, taken) = taken.ok_or_else(|| {
             let left = self.bytes.len() - self.position;
             Error::corrupt(self.what, to_u64(self.position), format!("{n} bytes expected, {left} left"))
         })?;
-        let taken = &self.bytes[self.position..end];
         self.position = end;
         Ok(taken)
     }

@@ -2,6 +2,7 @@
 //!
 //! Every value ends in a crc32 over (table, key, value); records begin with a version byte. redb's commit is the only
 //! commit point of the file: what no committed row names does not exist.
+#![deny(clippy::indexing_slicing)]
 
 mod bitmap;
 mod read;

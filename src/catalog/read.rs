@@ -65,7 +65,7 @@ impl ReadTxn {
 
     fn table(&self, table: Table) -> Result<&RedbTable> {
         self.container.check_process()?;
-        let cell = &self.tables[table as usize];
+        let cell = self.tables.get(table as usize).ok_or_else(|| table.damage(&[], "it has no place"))?;
         if let Some(open) = cell.get() {
             return Ok(open);
         }

@@ -1,5 +1,6 @@
 //! The write transaction on the catalog.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use redb::{ReadableTable, WriteTransaction};
@@ -81,12 +82,12 @@ type RedbTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 pub(crate) struct Tables<'t> {
     container: &'t Container,
     txn: &'t WriteTransaction,
-    open: [std::cell::OnceCell<RedbTable<'t>>; Table::ALL.len()],
+    open: [OnceCell<RedbTable<'t>>; Table::ALL.len()],
 }
 
 impl<'t> Tables<'t> {
     fn table(&self, table: Table) -> Result<&RedbTable<'t>> {
-        let cell = &self.open[table as usize];
+        let cell = self.open.get(table as usize).ok_or_else(|| table.damage(&[], "it has no place"))?;
         if let Some(open) = cell.get() {
             return Ok(open);
         }
@@ -96,7 +97,8 @@ impl<'t> Tables<'t> {
 
     fn table_mut(&mut self, table: Table) -> Result<&mut RedbTable<'t>> {
         self.table(table)?;
-        self.open[table as usize].get_mut().ok_or_else(|| Error::invalid("table", "it is not open"))
+        let cell = self.open.get_mut(table as usize).and_then(OnceCell::get_mut);
+        cell.ok_or_else(|| Error::invalid("table", "it is not open"))
     }
 
     /// Writes a row; replaces the one of the same key.

@@ -211,7 +211,8 @@ impl Blob {
     }
 
     fn verify(&self, chunk: usize) -> Result<()> {
-        let (word, bit) = (&self.verified[chunk / 64], 1_u64 << (chunk % 64));
+        let Some(word) = self.verified.get(chunk / 64) else { return self.check_chunk(chunk) };
+        let bit = 1_u64 << (chunk % 64);
         if word.load(Ordering::Relaxed) & bit != 0 {
             return Ok(());
         }
@@ -222,7 +223,15 @@ impl Blob {
 
     fn check_chunk(&self, chunk: usize) -> Result<()> {
         let range = chunk * CHUNK_BYTES..((chunk + 1) * CHUNK_BYTES).min(self.bytes.len());
-        let (stored, computed) = (self.record.chunk_crcs[chunk], crc32(&[&self.bytes[range.clone()]]));
+        let (Some(&stored), Some(bytes)) = (self.record.chunk_crcs.get(chunk), self.bytes.get(range.clone()))
+        else {
+            return Err(Error::corrupt(
+                &*self.name,
+                to_u64(range.start),
+                format!("chunk {chunk} does not exist"),
+            ));
+        };
+        let computed = crc32(&[bytes]);
         if stored == computed {
             return Ok(());
         }
@@ -253,13 +262,14 @@ impl Container {
         let run = record.run();
         let mut buffer = vec![0; CHUNK_BYTES];
         let (mut done, len) = (0, run.pages * PAGE_BYTES);
-        let copy = |at: u64, buffer: &mut [u8]| -> io::Result<()> {
+        let copy = |at: u64, n: usize, buffer: &mut [u8]| -> io::Result<()> {
+            let buffer = buffer.get_mut(..n).ok_or(io::ErrorKind::InvalidInput)?;
             self.file.read_at(buffer, run.start * PAGE_BYTES + at)?;
             self.poisoning(self.file.write_at(buffer, to.start * PAGE_BYTES + at))
         };
         while done < len {
             let n = to_usize(len - done).min(CHUNK_BYTES);
-            copy(done, &mut buffer[..n]).map_err(self.io("copy a blob of"))?;
+            copy(done, n, &mut buffer).map_err(self.io("copy a blob of"))?;
             done += to_u64(n);
         }
         Ok(BlobRecord { start: to.start, ..record.clone() })

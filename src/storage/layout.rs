@@ -59,6 +59,7 @@ impl Preamble {
     }
 
     /// The page as stored.
+    #[expect(clippy::indexing_slicing, reason = "all offsets are constants within the page")]
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut page = vec![0; PAGE_LEN];
         page[..LAYOUT_OFFSET].copy_from_slice(&PREAMBLE_MAGIC);
@@ -76,7 +77,7 @@ impl Preamble {
         let damaged = |offset: usize, detail: String| Error::corrupt("preamble", to_u64(offset), detail);
         let stored = u32_at(page, PREAMBLE_CRC_OFFSET)
             .ok_or_else(|| damaged(page.len(), format!("{PAGE_LEN} bytes expected, {} found", page.len())))?;
-        let computed = crc32(&[&page[..PREAMBLE_CRC_OFFSET]]);
+        let computed = crc32(&[page.get(..PREAMBLE_CRC_OFFSET).unwrap_or_default()]);
         if stored != computed {
             return Err(damaged(
                 PREAMBLE_CRC_OFFSET,
@@ -128,8 +129,8 @@ pub(crate) fn read_preamble(file: &dyn RawFile, path: &Path) -> Result<Preamble>
     }
     // One flipped byte in the magic must not turn a store into "some other file": the checksum still tells.
     let mut repaired = page.clone();
-    if len >= DATA_OFFSET {
-        repaired[..LAYOUT_OFFSET].copy_from_slice(&PREAMBLE_MAGIC);
+    if let Some(magic) = repaired.get_mut(..LAYOUT_OFFSET).filter(|_| len >= DATA_OFFSET) {
+        magic.copy_from_slice(&PREAMBLE_MAGIC);
         if Preamble::decode(&repaired).is_ok() {
             return Err(Error::corrupt("preamble", 0, "magic bytes differ"));
         }

@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of documents, vectors or text. Everything reaches the disk through [`file::RawFile`]; which pages
 //! belong to the stream is told by the newest valid superblock, which pages belong to blobs by the catalog above.
+#![deny(clippy::indexing_slicing)]
 
 mod blob;
 mod container;

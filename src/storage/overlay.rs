@@ -36,7 +36,7 @@ impl Overlay {
     fn page_below(&self, page: u64) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; PAGE_LEN];
         let there = to_usize(self.below.len()?.saturating_sub(page * PAGE_BYTES)).min(PAGE_LEN);
-        self.below.read_at(&mut bytes[..there], page * PAGE_BYTES)?;
+        self.below.read_at(bytes.get_mut(..there).unwrap_or_default(), page * PAGE_BYTES)?;
         Ok(bytes)
     }
 }
@@ -55,6 +55,7 @@ fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize, u
 }
 
 impl RawFile for Overlay {
+    #[expect(clippy::indexing_slicing, reason = "pieces lie within the page and the buffer")]
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
         let state = self.state();
         if offset.checked_add(to_u64(out.len())).is_none_or(|end| end > state.len) {
@@ -70,6 +71,7 @@ impl RawFile for Overlay {
         Ok(())
     }
 
+    #[expect(clippy::indexing_slicing, reason = "pieces lie within the page and the buffer")]
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.state();
         for (page, within, at, n) in pieces(offset, data.len()) {

@@ -62,8 +62,9 @@ impl Container {
         match self.file.read_at(out, offset) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 let there = to_usize(self.file.len()?.saturating_sub(offset)).min(out.len());
-                out[there..].fill(0);
-                self.file.read_at(&mut out[..there], offset)
+                let (there, past) = out.split_at_mut(there);
+                past.fill(0);
+                self.file.read_at(there, offset)
             }
             result => result,
         }
@@ -136,7 +137,10 @@ impl Container {
     fn stored_sum(&self, map: &StreamMap, page: u64) -> io::Result<u32> {
         let (sum_page, slot) = (page / SUMS_PER_PAGE, page % SUMS_PER_PAGE);
         if self.role == Role::Writer {
-            return Ok(self.sum_page(map, sum_page)?[to_usize(slot)].load(Ordering::Acquire));
+            return Ok(self
+                .sum_page(map, sum_page)?
+                .get(to_usize(slot))
+                .map_or(0, |sum| sum.load(Ordering::Acquire)));
         }
         let mut bytes = [0; 4];
         if let Place::Mapped { physical, .. } = map.find(SUMS_BASE + sum_page) {
@@ -160,7 +164,9 @@ impl Container {
 
     fn set_sum(&self, state: &mut State, map: &StreamMap, page: u64, sum: u32) -> io::Result<()> {
         let sum_page = page / SUMS_PER_PAGE;
-        self.sum_page(map, sum_page)?[to_usize(page % SUMS_PER_PAGE)].store(sum, Ordering::Release);
+        if let Some(slot) = self.sum_page(map, sum_page)?.get(to_usize(page % SUMS_PER_PAGE)) {
+            slot.store(sum, Ordering::Release);
+        }
         state.dirty_sums.insert(sum_page);
         Ok(())
     }
@@ -195,7 +201,7 @@ impl Container {
         let (mut offset, end) = (run.start * PAGE_BYTES, (run.end() * PAGE_BYTES).min(self.file.len()?));
         while offset < end {
             let n = to_u64(zeros.len()).min(end - offset);
-            self.file.write_at(&zeros[..to_usize(n)], offset)?;
+            self.file.write_at(zeros.get(..to_usize(n)).unwrap_or_default(), offset)?;
             offset += n;
         }
         Ok(())
@@ -369,7 +375,7 @@ impl StorageBackend for Stream {
         let mut pages = vec![0; to_usize(last - first) * PAGE_LEN];
         self.0.read_pages(&map, first, &mut pages)?;
         let skip = to_usize(offset - first * PAGE_BYTES);
-        out.copy_from_slice(&pages[skip..skip + out.len()]);
+        out.copy_from_slice(pages.get(skip..skip + out.len()).ok_or(ErrorKind::InvalidInput)?);
         Ok(())
     }
 

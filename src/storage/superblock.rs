@@ -118,7 +118,7 @@ impl Superblock {
             let detail = format!("{SUPERBLOCK_LEN} bytes expected, {} found", slot.len());
             Error::corrupt("superblock", 0, detail)
         })?;
-        let computed = crc32(&[&slot[..CRC_OFFSET]]);
+        let computed = crc32(&[slot.get(..CRC_OFFSET).unwrap_or_default()]);
         if stored != computed {
             let detail = format!("checksum {stored:#010x} expected, {computed:#010x} found");
             return Err(Error::corrupt("superblock", to_u64(CRC_OFFSET), detail));

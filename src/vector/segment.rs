@@ -226,7 +226,7 @@ impl Segment {
         let (layout, rows) = (&self.layout, self.rows()?);
         for position in 0..layout.count {
             let row = match rows {
-                Some(rows) => rows[to_usize(position)],
+                Some(rows) => rows.get(to_usize(position)).copied().unwrap_or(u64::MAX),
                 None => layout.first_row + position,
             };
             let dim = u64::from(layout.dim);

@@ -202,6 +202,7 @@ impl TxnState {
         self.counters.parts += count;
         self.report.parts += count;
         self.report.ids.push(record.id);
+        self.report.part_counts.push(count);
         self.changed = true;
         Ok(())
     }

@@ -1,11 +1,21 @@
 //! The command `vdb`.
 
 mod args;
+mod ask;
+mod choice;
 mod cmd;
 mod failure;
+mod given;
+mod hits;
+mod lines;
+mod making;
+mod model;
 mod output;
 mod progress;
+mod shown;
+mod source;
 mod start;
+mod stores;
 
 #[cfg(test)]
 mod tests;

@@ -132,7 +132,7 @@ fn embed(batch: &mut [Question], model: &mut dyn FnMut() -> Result<Model>) -> Re
 impl Target {
     /// The queries for some stores, searched as one: a document is sought in the store that has it, its vector in the
     /// others; where it has none, there is nothing to search for.
-    pub(crate) fn queries(&self, snapshots: &[&Snapshot]) -> Result<Option<Vec<Query>>> {
+    pub(crate) fn queries(&self, snapshots: &[Snapshot]) -> Result<Option<Vec<Query>>> {
         let id = match self {
             Target::Vector(vector) => {
                 return Ok(Some(snapshots.iter().map(|_| Query::vector(vector.clone())).collect()));

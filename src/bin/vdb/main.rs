@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod change;
 mod choice;
 mod cmd;
 mod failure;
@@ -10,6 +11,7 @@ mod hits;
 mod lines;
 mod making;
 mod model;
+mod open;
 mod output;
 mod progress;
 mod shown;

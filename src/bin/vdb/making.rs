@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use vdb::{Error, Metric, ModelIdentity, OpenOptions, Stats};
 
 use crate::args::Globals;
-use crate::cmd;
 use crate::failure::{Failure, Result};
+use crate::open;
 
 /// What a new store is like.
 #[derive(Debug, clap::Args)]
@@ -91,7 +91,7 @@ impl Making {
     /// The options to make it with.
     pub(crate) fn options(&self, globals: &Globals) -> Result<OpenOptions> {
         let metric = self.metric.unwrap_or_default();
-        let mut options = cmd::options(globals).metric(metric).file_mode(self.file_mode);
+        let mut options = open::options(globals).metric(metric).file_mode(self.file_mode);
         if let Some(dim) = self.dim {
             options = options.dim(dim.get());
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use vdb::{Embedder, Error, ModelIdentity};
 
 use crate::args::Globals;
-use crate::cmd;
 use crate::failure::{Failure, Result};
+use crate::open;
 
 /// What turns the texts for a store into vectors.
 pub(crate) enum Model {
@@ -22,7 +22,7 @@ pub(crate) enum Model {
 impl Model {
     /// The model of the store at `path`; of `wanted` if there is no store yet.
     pub(crate) fn of_file(path: &Path, wanted: Option<&ModelIdentity>, globals: &Globals) -> Result<Self> {
-        match cmd::open_to_read(path, globals) {
+        match open::to_read(path, globals) {
             Ok(store) => Model::of(store.stats()?.model.as_ref()),
             Err(Failure::Store(Error::NotFound { .. })) => Model::of(wanted),
             Err(failure) => Err(failure),

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use vdb::{Error, ModelIdentity, Snapshot};
+use vdb::{Error, Hit, ModelIdentity, Query, Snapshot};
 
 use crate::args::Globals;
-use crate::cmd;
+use crate::ask::Target;
 use crate::failure::Result;
+use crate::hits::Plans;
 use crate::model::Model;
+use crate::open;
 
 /// One commit of each of some stores of one metric and one model.
 pub(crate) struct Stores {
@@ -17,13 +19,21 @@ pub(crate) struct Stores {
     model: Option<ModelIdentity>,
 }
 
+/// What was found in some stores.
+#[derive(Default)]
+pub(crate) struct Answer {
+    /// The hits, best first, each with the place of its store.
+    pub(crate) hits: Vec<(usize, Hit)>,
+    pub(crate) plans: Plans,
+}
+
 impl Stores {
     /// Opens them.
     ///
     /// # Errors
     /// `Model`, `Invalid` when scores of one are not comparable with those of another.
     pub(crate) fn open(first: &Path, others: &[PathBuf], globals: &Globals) -> Result<Self> {
-        let store = cmd::open_to_read(first, globals)?;
+        let store = open::to_read(first, globals)?;
         let stats = store.stats()?;
         let mut stores =
             Stores { snapshots: vec![store.snapshot()?], names: Vec::new(), model: stats.model.clone() };
@@ -33,7 +43,7 @@ impl Stores {
         let name = |path: &Path| path.to_string_lossy().into_owned();
         stores.names.push(name(first));
         for path in others {
-            let store = cmd::open_to_read(path, globals)?;
+            let store = open::to_read(path, globals)?;
             let other = store.stats()?;
             if other.metric != stats.metric {
                 let reason = format!(
@@ -55,9 +65,18 @@ impl Stores {
         Ok(stores)
     }
 
-    /// What is searched.
-    pub(crate) fn snapshots(&self) -> Vec<&Snapshot> {
-        self.snapshots.iter().collect()
+    /// Searches all of them; `shape` completes the query of each.
+    pub(crate) fn search(&self, target: &Target, shape: &dyn Fn(Query) -> Query) -> Result<Answer> {
+        let mut answer = Answer::default();
+        let queries = target.queries(&self.snapshots)?.unwrap_or_default();
+        for (store, (query, snapshot)) in queries.into_iter().zip(&self.snapshots).enumerate() {
+            let found = snapshot.explain(&shape(query))?;
+            answer.plans.0.push(found.plan);
+            answer.hits.extend(found.hits.into_iter().map(|hit| (store, hit)));
+        }
+        // Stable: of equal hits those of the first store come first.
+        answer.hits.sort_by(|(_, a), (_, b)| b.score.total_cmp(&a.score));
+        Ok(answer)
     }
 
     /// The model of all.

@@ -11,6 +11,7 @@ use crate::args::Globals;
 use crate::failure::{Exit, Result};
 use crate::making::Making;
 use crate::model::Model;
+use crate::open;
 use crate::output::Output;
 use crate::source::{Source, add};
 
@@ -42,12 +43,12 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     // What cannot be is said before anything is read or made.
     args.making.options(globals)?;
     if args.no_create {
-        super::open_to_read(&args.file, globals)?;
+        open::to_read(&args.file, globals)?;
     }
     let model = Model::of_file(&args.file, args.making.model()?.as_ref(), globals)?;
     // The first documents are read before a file is made for them.
     let mut batch = source.batch()?;
-    let store = super::open_or_make(&args.file, &args.making, model.embedder(), globals, output)?;
+    let store = open::or_make(&args.file, &args.making, model.embedder(), globals, output)?;
     let mut txn = store.write()?;
     let control = output.control();
     txn.control(&control);

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::args::Globals;
 use crate::choice::Choice;
 use crate::failure::{Exit, Failure, Result};
+use crate::open;
 use crate::output::Output;
 
 /// Print how many documents there are, or match
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
         return Err(Failure::later("--by"));
     }
     let filter = args.choice.filter()?;
-    let snapshot = super::open_to_read(&args.file, globals)?.snapshot()?;
+    let snapshot = open::to_read(&args.file, globals)?.snapshot()?;
     let count = match filter {
         Some(filter) => snapshot.count_where(&filter)?,
         None => snapshot.count(),

@@ -10,6 +10,7 @@ use crate::args::Globals;
 use crate::choice::Choice;
 use crate::failure::{Exit, Failure, Result};
 use crate::given;
+use crate::open;
 use crate::output::Output;
 
 /// Delete documents: by id, those that match, or all
@@ -69,9 +70,9 @@ impl Args {
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
     let which = args.which()?;
     let report = if args.dry_run {
-        rehearse(&super::open_to_read(&args.file, globals)?.snapshot()?, &which)?
+        rehearse(&open::to_read(&args.file, globals)?.snapshot()?, &which)?
     } else {
-        let store = super::open_to_write(&args.file, globals, output)?;
+        let store = open::to_write(&args.file, globals, output)?;
         let mut txn = store.write()?;
         txn.control(&output.control());
         let report = delete(&mut txn, &which)?;

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::args::Globals;
 use crate::failure::{Exit, Result};
 use crate::given;
+use crate::open;
 use crate::output::Output;
 use crate::shown::{Extent, Shown};
 
@@ -25,7 +26,7 @@ pub(crate) struct Args {
 
 /// Prints each document, or that it is missing.
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
-    let snapshot = super::open_to_read(&args.file, globals)?.snapshot()?;
+    let snapshot = open::to_read(&args.file, globals)?.snapshot()?;
     let mut missing = 0_usize;
     for id in given::ids(&args.ids)? {
         let found = if args.with_vector { snapshot.get_with_vectors(&id)? } else { snapshot.get(&id)? };

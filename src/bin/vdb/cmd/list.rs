@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::args::Globals;
 use crate::choice::Choice;
 use crate::failure::{Exit, Failure, Result};
+use crate::open;
 use crate::output::Output;
 use crate::shown::{Extent, Shown};
 
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
         return Err(Failure::later("--sort"));
     }
     let filter = args.choice.filter()?;
-    let snapshot = super::open_to_read(&args.file, globals)?.snapshot()?;
+    let snapshot = open::to_read(&args.file, globals)?.snapshot()?;
     let mut documents = snapshot.documents().after(args.after.unwrap_or(0));
     if let Some(filter) = &filter {
         documents = documents.filter(filter);

@@ -13,20 +13,11 @@ mod search;
 mod stats;
 mod update;
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
 use clap::{Arg, Subcommand};
-use vdb::{Embedder, Error, OpenOptions, Store};
 
-use crate::args::{Arguments, Globals};
-use crate::failure::{Exit, Failure, Result};
-use crate::making::Making;
+use crate::args::Arguments;
+use crate::failure::{Exit, Result};
 use crate::output::Output;
-
-/// How long to sleep before the writer lock is tried again.
-const RETRY: Duration = Duration::from_millis(25);
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -77,79 +68,6 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit> {
         Command::Check(args) => check::run(args, globals, output),
         Command::Compact(args) => compact::run(args, globals, output),
         Command::Completions(args) => completions::run(args, output),
-    }
-}
-
-/// The options that the global flags ask for.
-pub(crate) fn options(globals: &Globals) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    if let Some(memory) = globals.memory {
-        options = options.memory_budget(memory.as_u64());
-    }
-    if let Some(threads) = globals.threads {
-        options = options.threads(threads);
-    }
-    options
-}
-
-/// Opens a store to read it.
-pub(crate) fn open_to_read(path: &Path, globals: &Globals) -> Result<Store> {
-    Ok(options(globals).read_only(true).open(path)?)
-}
-
-/// Opens a store to write it; waits for another writer as long as `--wait` says.
-fn open_to_write(path: &Path, globals: &Globals, output: &Output) -> Result<Store> {
-    open_with(&options(globals), path, globals, output)
-}
-
-/// As [`open_to_write`], with options.
-fn open_with(options: &OpenOptions, path: &Path, globals: &Globals, output: &Output) -> Result<Store> {
-    let started = Instant::now();
-    loop {
-        match options.clone().open(path) {
-            Err(Error::Locked { .. }) if started.elapsed() < globals.wait => {
-                output.go_on()?;
-                std::thread::sleep(RETRY);
-            }
-            result => return Ok(result?),
-        }
-    }
-}
-
-/// Opens a store to write it, or makes it first, as `making` says, and says so. The model's vectors come from
-/// `embedder`.
-fn open_or_make(
-    path: &Path,
-    making: &Making,
-    embedder: Option<Arc<dyn Embedder>>,
-    globals: &Globals,
-    output: &mut Output,
-) -> Result<Store> {
-    let with = |options: OpenOptions| match &embedder {
-        Some(embedder) => options.embedder(Arc::clone(embedder)),
-        None => options,
-    };
-    match open_with(&with(options(globals)), path, globals, output) {
-        Err(Failure::Store(Error::NotFound { .. })) => {}
-        Err(failure) => return Err(failure),
-        Ok(store) => {
-            making.fits(&store.stats()?)?;
-            return Ok(store);
-        }
-    }
-    match with(making.options(globals)?).create(path) {
-        // Another process was quicker.
-        Err(Error::Exists { .. }) => {
-            let store = open_with(&with(options(globals)), path, globals, output)?;
-            making.fits(&store.stats()?)?;
-            Ok(store)
-        }
-        Err(error) => Err(error.into()),
-        Ok(store) => {
-            let made = making.made(path)?;
-            output.status("created", &made.data, made.text);
-            Ok(store)
-        }
     }
 }
 

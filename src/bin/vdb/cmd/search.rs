@@ -4,18 +4,21 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use vdb::{Filter, Hit, Snapshot};
+use vdb::Query;
 
 use crate::args::Globals;
-use crate::ask::{Ask, Question};
+use crate::ask::Ask;
 use crate::choice::Choice;
 use crate::failure::{Exit, Failure, Result};
-use crate::hits::{Found, Plans};
+use crate::hits::Found;
 use crate::output::Output;
 use crate::stores::Stores;
 
 /// Print the documents nearest to a text, a vector or a document
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "vdb search [OPTIONS] <FILE> <QUERY|--vector <JSON>|--like <ID>|--queries <FILE>>"
+)]
 pub(crate) struct Args {
     /// The store
     file: PathBuf,
@@ -67,7 +70,8 @@ fn recall(text: &str) -> std::result::Result<f64, String> {
 /// Searches, and prints what was found.
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
     match args.mode {
-        Mode::Text | Mode::Hybrid => return Err(Failure::later("--mode text` and `--mode hybrid")),
+        Mode::Text => return Err(Failure::later("--mode text")),
+        Mode::Hybrid => return Err(Failure::later("--mode hybrid")),
         Mode::Auto if args.min_score.is_some() && args.ask.is_open() => {
             return Err(Failure::usage("`--min-score` needs `--mode vector`: scores of other modes differ"));
         }
@@ -79,7 +83,10 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let filter = args.choice.filter()?;
     let mut questions = args.ask.questions()?;
     let stores = Stores::open(&args.file, &args.with, globals)?;
-    let snapshots: Vec<&Snapshot> = stores.snapshots();
+    let shape = |query: Query| {
+        let query = filter.iter().fold(query.k(args.k.get()), |query, filter| query.filter(filter.clone()));
+        args.min_score.into_iter().fold(query, Query::min_score)
+    };
     let mut nothing = false;
     loop {
         let batch = questions.batch(&mut || stores.model())?;
@@ -88,48 +95,21 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
         }
         for question in &batch {
             output.go_on()?;
-            let hits = search(args, filter.as_ref(), question, &snapshots, output)?;
-            if hits.is_empty() {
+            let mut answer = stores.search(&question.target, &shape)?;
+            // Of several stores each has found so many.
+            answer.hits.truncate(args.k.get());
+            let query = question.name.as_deref();
+            if args.explain {
+                output.result("plan", &answer.plans.data(query), &answer.plans)?;
+            }
+            if answer.hits.is_empty() {
                 nothing = true;
                 output.note("nothing found");
             }
-            for (n, (store, hit)) in hits.iter().enumerate() {
-                let (query, file) = (question.name.as_deref(), stores.name(*store));
-                let found = Found { rank: n + 1, hit, query, file };
+            for (n, (store, hit)) in answer.hits.iter().enumerate() {
+                let found = Found { rank: n + 1, hit, query, file: stores.name(*store) };
                 output.result("hit", &found.data(), &found)?;
             }
         }
     }
-}
-
-/// The best hits of all stores, each with the place of its store.
-fn search(
-    args: &Args,
-    filter: Option<&Filter>,
-    question: &Question,
-    snapshots: &[&Snapshot],
-    output: &mut Output,
-) -> Result<Vec<(usize, Hit)>> {
-    let (mut hits, mut plans) = (Vec::new(), Plans::default());
-    let queries = question.target.queries(snapshots)?.unwrap_or_default();
-    for (store, (mut query, snapshot)) in queries.into_iter().zip(snapshots).enumerate() {
-        query = query.k(args.k.get());
-        if let Some(filter) = filter {
-            query = query.filter(filter.clone());
-        }
-        if let Some(score) = args.min_score {
-            query = query.min_score(score);
-        }
-        let found = snapshot.explain(&query)?;
-        plans.0.push(found.plan);
-        hits.extend(found.hits.into_iter().map(|hit| (store, hit)));
-    }
-    // Stable: of equal hits those of the first store come first.
-    hits.sort_by(|(_, a), (_, b)| b.score.total_cmp(&a.score));
-    hits.truncate(args.k.get());
-    let name = question.name.as_deref();
-    if args.explain {
-        output.result("plan", &plans.data(name), &plans)?;
-    }
-    Ok(hits)
 }

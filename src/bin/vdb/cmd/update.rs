@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
-use vdb::{Error, Metadata, Store, WriteTxn};
+use vdb::{Error, Store};
 
 use crate::args::Globals;
+use crate::change::Edit;
 use crate::choice::Choice;
 use crate::failure::{Exit, Failure, Result};
 use crate::given;
 use crate::model::Model;
+use crate::open;
 use crate::output::Output;
 use crate::shown::{Extent, Shown};
 
@@ -23,46 +25,16 @@ pub(crate) struct Args {
     id: Option<String>,
     #[command(flatten)]
     choice: Choice,
-    /// Merge this into the metadata (RFC 7396: null removes a key); a JSON object, or `@FILE`
-    #[arg(long, value_name = "JSON", conflicts_with = "replace_meta")]
-    meta: Option<String>,
-    /// Replace the metadata by this JSON object, or `@FILE`
-    #[arg(long, value_name = "JSON")]
-    replace_meta: Option<String>,
+    #[command(flatten)]
+    edit: Edit,
     /// Replace the text, which is embedded anew
     #[arg(long)]
     text: Option<String>,
 }
 
-/// What becomes of metadata.
-enum Change {
-    None,
-    Merge(Metadata),
-    Replace(Metadata),
-}
-
-impl Change {
-    fn of(args: &Args) -> Result<Self> {
-        Ok(match (&args.meta, &args.replace_meta) {
-            (Some(patch), _) => Change::Merge(given::metadata(patch)?),
-            (None, Some(metadata)) => Change::Replace(given::metadata(metadata)?),
-            (None, None) => Change::None,
-        })
-    }
-
-    fn apply(&self, txn: &mut WriteTxn, id: &str) -> Result<()> {
-        match self {
-            Change::None => {}
-            Change::Merge(patch) => drop(txn.update_metadata(id, patch)?),
-            Change::Replace(metadata) => drop(txn.replace_metadata(id, metadata)?),
-        }
-        Ok(())
-    }
-}
-
 /// Changes, and prints the document, or how many there were.
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
-    if args.meta.is_none() && args.replace_meta.is_none() && args.text.is_none() {
+    if !args.edit.is_given() && args.text.is_none() {
         return Err(Failure::usage("nothing says what to change: give --meta, --replace-meta or --text"));
     }
     match (&args.id, args.choice.is_given()) {
@@ -75,14 +47,14 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
 }
 
 fn one(args: &Args, id: &str, globals: &Globals, output: &mut Output) -> Result<Exit> {
-    let change = Change::of(args)?;
-    let mut options = super::options(globals);
+    let change = args.edit.change()?;
+    let mut options = open::options(globals);
     if args.text.is_some() {
         let model = Model::of_file(&args.file, None, globals)?;
         model.require()?;
         options = model.embedder().into_iter().fold(options, |options, it| options.embedder(Arc::clone(&it)));
     }
-    let store = super::open_with(&options, &args.file, globals, output)?;
+    let store = open::with_options(&options, &args.file, globals, output)?;
     let mut txn = store.write()?;
     change.apply(&mut txn, id)?;
     if let Some(text) = &args.text {
@@ -113,8 +85,8 @@ fn replaceable(store: &Store, id: &str, text: &str) -> Result<()> {
 }
 
 fn matching(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
-    let (change, filter) = (Change::of(args)?, args.choice.filter()?.unwrap_or_default());
-    let store = super::open_to_write(&args.file, globals, output)?;
+    let (change, filter) = (args.edit.change()?, args.choice.filter()?.unwrap_or_default());
+    let store = open::to_write(&args.file, globals, output)?;
     let mut txn = store.write()?;
     let mut updated = 0;
     // Nobody else writes: the snapshot is what the transaction began with.

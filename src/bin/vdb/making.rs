@@ -45,10 +45,10 @@ pub(crate) struct Made {
 
 /// Accepts what this version can do.
 fn now(value: &str, known: &[&str]) -> std::result::Result<String, String> {
-    match known.contains(&value) {
-        true => Ok(value.to_owned()),
-        false => Err(format!("not in this version, which has {}", known.join(", "))),
+    if known.contains(&value) {
+        return Ok(value.to_owned());
     }
+    Err(format!("not in this version, which has {}", known.join(", ")))
 }
 
 fn octal(text: &str) -> std::result::Result<u32, String> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use vdb::{Embedder, Error, ModelIdentity};
+use vdb::{Embedder, Error, ModelIdentity, OpenOptions};
 
 use crate::args::Globals;
 use crate::failure::{Failure, Result};
@@ -35,6 +35,11 @@ impl Model {
             Model::Here(embedder) => Some(Arc::clone(embedder)),
             Model::None | Model::Missing(_) => None,
         }
+    }
+
+    /// Options with which it embeds texts.
+    pub(crate) fn used_by(&self, options: OpenOptions) -> OpenOptions {
+        self.embedder().into_iter().fold(options, OpenOptions::embedder)
     }
 
     /// Fails if there is a model and it is not here.

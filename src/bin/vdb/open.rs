@@ -1,14 +1,14 @@
 //! Opening stores as the command line says: to read, to write, or made first.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vdb::{Embedder, Error, OpenOptions, Store};
+use vdb::{Error, OpenOptions, Store};
 
 use crate::args::Globals;
 use crate::failure::{Failure, Result};
 use crate::making::Making;
+use crate::model::Model;
 use crate::output::Output;
 
 /// How long to sleep before the writer lock is tried again.
@@ -55,20 +55,15 @@ pub(crate) fn with_options(
     }
 }
 
-/// Opens a store to write it, or makes it first, as `making` says, and says so. The model's vectors come from
-/// `embedder`.
+/// Opens a store to write it, or makes it first, as `making` says, and says so. Texts are embedded by `model`.
 pub(crate) fn or_make(
     path: &Path,
     making: &Making,
-    embedder: Option<Arc<dyn Embedder>>,
+    model: &Model,
     globals: &Globals,
     output: &mut Output,
 ) -> Result<Store> {
-    let with = |options: OpenOptions| match &embedder {
-        Some(embedder) => options.embedder(Arc::clone(embedder)),
-        None => options,
-    };
-    match with_options(&with(options(globals)), path, globals, output) {
+    match with_options(&model.used_by(options(globals)), path, globals, output) {
         Err(Failure::Store(Error::NotFound { .. })) => {}
         Err(failure) => return Err(failure),
         Ok(store) => {
@@ -76,10 +71,10 @@ pub(crate) fn or_make(
             return Ok(store);
         }
     }
-    match with(making.options(globals)?).create(path) {
+    match model.used_by(making.options(globals)?).create(path) {
         // Another process was quicker.
         Err(Error::Exists { .. }) => {
-            let store = with_options(&with(options(globals)), path, globals, output)?;
+            let store = with_options(&model.used_by(options(globals)), path, globals, output)?;
             making.fits(&store.stats()?)?;
             Ok(store)
         }

@@ -40,7 +40,7 @@ impl Source {
         for (n, text) in texts.iter().enumerate() {
             let document = Document::new(text).with_metadata(metadata.clone());
             let document = ids.get(n).map_or(document.clone(), |id| document.id(id));
-            complete(&document)?;
+            document.validate()?;
             documents.push(document);
         }
         Ok(Source::Typed(documents))
@@ -57,7 +57,7 @@ impl Source {
                 while batch.len() < BATCH_DOCUMENTS && bytes < BATCH_BYTES {
                     let read = |line: &str| {
                         let document = Document::from_json(line)?;
-                        complete(&document)?;
+                        document.validate()?;
                         Ok((document, line.len()))
                     };
                     let Some(Numbered { line, value }) = lines.next_parsed(read)? else { break };
@@ -78,19 +78,9 @@ impl Source {
     }
 }
 
-/// Checks what can be without a store, and that a text which is to be found has something in it.
-fn complete(document: &Document) -> vdb::Result<()> {
-    document.validate()?;
-    if is_bare(document) && document.text().is_none_or(|text| text.trim().is_empty()) {
-        let name = document.id_ref().map_or("document".to_owned(), |id| format!("document {id:?}"));
-        return Err(Error::Invalid { what: name, reason: "its text is empty".into() });
-    }
-    Ok(())
-}
-
 /// Whether a vector of the document has to come from a model.
 fn is_bare(document: &Document) -> bool {
-    document.parts().iter().all(|part| part.vector.is_none())
+    document.parts().is_empty() || document.parts().iter().any(|part| part.vector.is_none())
 }
 
 /// Adds a batch; an error names the line at fault. Returns how many documents stay without a vector.

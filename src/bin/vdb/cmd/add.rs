@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let model = Model::of_file(&args.file, args.making.model()?.as_ref(), globals)?;
     // The first documents are read before a file is made for them.
     let mut batch = source.batch()?;
-    let store = open::or_make(&args.file, &args.making, model.embedder(), globals, output)?;
+    let store = open::or_make(&args.file, &args.making, &model, globals, output)?;
     let mut txn = store.write()?;
     let control = output.control();
     txn.control(&control);

@@ -1,6 +1,7 @@
 //! `vdb delete`: removes documents, by id, by filter, or all.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -83,7 +84,7 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let done = if args.dry_run { "would delete" } else { "deleted" };
     let mut text = format!("{done} {}", super::counted(report.deleted, "document"));
     for id in &report.missing {
-        text.push_str(&format!("\nno document {id:?}"));
+        let _ = write!(text, "\nno document {id:?}");
     }
     let data = json!({"deleted": report.deleted, "missing": report.missing, "dry_run": args.dry_run});
     output.result("summary", &data, text)?;

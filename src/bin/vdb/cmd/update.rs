@@ -1,7 +1,6 @@
 //! `vdb update`: new metadata or a new text for documents that are there.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde_json::json;
 use vdb::{Error, Store};
@@ -52,7 +51,7 @@ fn one(args: &Args, id: &str, globals: &Globals, output: &mut Output) -> Result<
     if args.text.is_some() {
         let model = Model::of_file(&args.file, None, globals)?;
         model.require()?;
-        options = model.embedder().into_iter().fold(options, |options, it| options.embedder(Arc::clone(&it)));
+        options = model.used_by(options);
     }
     let store = open::with_options(&options, &args.file, globals, output)?;
     let mut txn = store.write()?;

@@ -208,8 +208,12 @@ fn a_store_that_another_process_writes() {
         let ran = scene.vdb(words);
         assert_eq!((ran.stderr.as_str(), ran.exit), ("", Some(0)), "{words:?}");
     }
-    let child =
-        scene.command(&["add", "a.vdb", "text", "--wait", "60s"]).stdout(Stdio::piped()).spawn().unwrap();
+    let child = scene
+        .command(&["add", "a.vdb", "text", "--wait", "60s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     std::thread::sleep(std::time::Duration::from_millis(50));
     store.close().unwrap();
     assert!(child.wait_with_output().unwrap().status.success());

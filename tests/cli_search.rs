@@ -191,13 +191,14 @@ fn searching_needs_something_to_search_for() {
         (&["--vector", "[1,0]", "--recall", "1.5"], "above 0 and up to 1"),
         (&["--vector", "[1,0]", "--where", "year"], "it has no operator"),
         (&["--vector", "[1,0]", "--where", "year==1"], "the operators are"),
-        (&["--vector", "@-", "--filter", "@-"], "standard input is asked for twice"),
         (&[" "], "the query is empty"),
     ] {
         let ran = scene.vdb(&[&["search", "a.vdb"], words].concat());
         assert!(ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
         assert_eq!((ran.stdout.as_str(), ran.exit), ("", Some(2)), "{words:?}");
     }
+    let ran = scene.fed(&["search", "a.vdb", "--vector", "@-", "--filter", "@-"], "{}");
+    assert_eq!(ran.picture(), "err| vdb: standard input is asked for twice\nexit 2");
     for (words, code) in [
         (&["hello"][..], "unavailable"),
         (&["--vector", "[1,0,0]"], "shape"),

@@ -1,5 +1,6 @@
 //! What goes wrong with the commands over documents: each fault is named, and nothing is lost.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
@@ -46,8 +47,10 @@ fn a_bad_line_is_named_and_nothing_is_added() {
 #[test]
 fn a_bad_line_after_many_good_ones() {
     let scene = Scene::new();
-    let mut input: String =
-        (0..1500).map(|n| format!("{{\"id\": {n}, \"text\": \"text\", \"vector\": [{n}, 1]}}\n")).collect();
+    let mut input = String::new();
+    for n in 0..1500 {
+        let _ = writeln!(input, "{{\"id\": {n}, \"text\": \"text\", \"vector\": [{n}, 1]}}");
+    }
     input.push_str("{\"id\": 1500, \"vector\": [1]}\n");
     let ran = scene.fed(&["add", "a.vdb", "-", "--json", "--quiet"], &input);
     let error = ran.error();

@@ -27,6 +27,7 @@ pub(crate) struct Arguments {
 
 /// The flags that every command takes.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global flags")]
 pub(crate) struct Globals {
     /// Print results as JSON Lines, and errors too, on stderr
     #[arg(long, global = true)]

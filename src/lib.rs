@@ -33,7 +33,7 @@ pub use metric::Metric;
 pub use storage::{FORMAT_NEWEST, FORMAT_OLDEST, Occupancy};
 pub use store::{
     CancelToken, CheckLevel, CheckReport, CommitReport, Committed, CompactReport, ConflictPolicy, Control,
-    Damage, DeleteReport, Documents, Durability, Hit, Import, ImportFormat, ImportSummary, OnError,
-    OpenOptions, Progress, Query, SegmentStats, Snapshot, Stats, Store, WriteTxn,
+    Damage, DeleteReport, Documents, Durability, Explained, Hit, Import, ImportFormat, ImportSummary,
+    OnError, OpenOptions, Plan, Progress, Query, SegmentStats, Snapshot, Stats, Store, WriteTxn,
 };
 pub use vector::faiss::FaissBuild;

@@ -1,87 +1,13 @@
 //! The command line from outside: stdout, stderr and exit status of each command, for people and as JSON.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vdb::{Document, Store};
+use vdb::Store;
 
-/// A directory in which `vdb` runs, so that its messages name files without a path.
-struct Scene(tempfile::TempDir);
-
-/// What a run left behind.
-#[must_use = "look at what the run printed"]
-struct Ran {
-    stdout: String,
-    stderr: String,
-    exit: Option<i32>,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Scene(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vdb"));
-        command.current_dir(self.0.path()).args(words).stdin(Stdio::null()).env_remove("NO_COLOR");
-        command
-    }
-
-    fn vdb(&self, words: &[&str]) -> Ran {
-        let output = self.command(words).output().unwrap();
-        Ran {
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-            exit: output.status.code(),
-        }
-    }
-
-    /// A store with some documents, of which some are deleted.
-    fn filled(&self, name: &str) -> PathBuf {
-        let path = self.path(name);
-        let store = Store::create(&path).unwrap();
-        let document =
-            |n: u8| Document::new(format!("text {n}")).id(format!("{n}")).vector(vec![f32::from(n), 1.0]);
-        store.add((0..50).map(document)).unwrap();
-        store.delete((0..20).map(|n: u8| n.to_string())).unwrap();
-        store.close().unwrap();
-        path
-    }
-}
-
-impl Ran {
-    /// All of it in one text.
-    fn picture(&self) -> String {
-        let mut text = String::new();
-        for (name, stream) in [("out", &self.stdout), ("err", &self.stderr)] {
-            for line in stream.lines() {
-                let _ = writeln!(text, "{name}| {line}");
-            }
-        }
-        let _ = write!(text, "exit {}", self.exit.map_or("by signal".to_owned(), |exit| exit.to_string()));
-        text
-    }
-
-    /// The JSON lines of stdout.
-    fn lines(&self) -> Vec<Value> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// The only JSON line of stderr, an error.
-    fn error(&self) -> Value {
-        assert_eq!(self.stdout, "");
-        let mut line: Value = serde_json::from_str(self.stderr.trim_end()).unwrap();
-        assert_eq!(line["type"], "error");
-        line["data"].take()
-    }
-}
+use crate::scene::Scene;
 
 #[test]
 fn creating() {
@@ -359,11 +285,11 @@ fn wrong_usage_names_what_is_near() {
 #[test]
 fn commands_of_later_versions_are_known_by_name() {
     let scene = Scene::new();
-    for name in ["add", "search", "backup", "completions"] {
+    for name in ["merge", "export", "backup", "monitor"] {
         let ran = scene.vdb(&[name, "a.vdb", "-k", "3", "--where", "x=1"]);
         assert_eq!(ran.picture(), format!("err| vdb: `{name}` is not in this version\nexit 2"));
     }
-    assert_eq!(scene.vdb(&["search", "--json"]).error()["code"], "usage");
+    assert_eq!(scene.vdb(&["export", "--json"]).error()["code"], "usage");
 }
 
 #[test]

@@ -9,6 +9,12 @@ mod api;
 mod bad_input;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod cli_documents;
+#[cfg(feature = "cli")]
+mod cli_faults;
+#[cfg(feature = "cli")]
+mod cli_search;
 mod compat;
 mod corrupt;
 mod exchange;
@@ -17,5 +23,7 @@ mod model;
 mod native;
 mod processes;
 mod sample;
+#[cfg(feature = "cli")]
+mod scene;
 mod tidy;
 mod util;

@@ -2,7 +2,11 @@
 
 use std::num::NonZero;
 use std::ops::Range;
+use std::time::Instant;
 
+use roaring::RoaringTreemap;
+
+use super::explain::{Explained, Plan};
 use super::snapshot::Snapshot;
 use crate::codec::{to_u64, to_usize};
 use crate::document::Metadata;
@@ -93,40 +97,51 @@ pub struct Hit {
     pub span: Range<usize>,
 }
 
-pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Vec<Hit>> {
-    let view = snapshot.view();
-    let Some((vector, excluded)) = target(snapshot, query)? else { return Ok(Vec::new()) };
+/// Finds the best documents, and notes how.
+pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Explained> {
+    let (view, started) = (snapshot.view(), Instant::now());
+    let mut found = Explained { hits: Vec::new(), plan: Plan::default() };
+    let Some((vector, excluded)) = target(snapshot, query)? else { return Ok(found) };
+    found.plan.target_time = started.elapsed();
     let prepared = VectorQuery::new(view.metric, &vector)?;
-    let (Some(dim), Some(tail)) = (view.dim(), view.tail(snapshot.txn())?) else { return Ok(Vec::new()) };
+    let (Some(dim), Some(tail)) = (view.dim(), view.tail(snapshot.txn())?) else { return Ok(found) };
     if vector.len() != dim {
         return Err(Error::Shape { what: "query vector".into(), expected: dim, found: vector.len() });
     }
+    let started = Instant::now();
     let allowed = query.filter.as_ref().map(|filter| snapshot.matching_rows(filter)).transpose()?;
+    found.plan.filter_time = started.elapsed();
     let selection = match &allowed {
         Some(rows) => Selection::Only(rows),
         None if view.dead.is_empty() => Selection::All,
         None => Selection::Except(&view.dead),
     };
+    let started = Instant::now();
     let mut blocks: Vec<Block<'_>> = Vec::new();
     for segment in view.segments.iter() {
         blocks.push(segment.block()?);
     }
+    found.plan.segments = blocks.len();
     for block in tail.blocks() {
         blocks.push(block?);
     }
+    found.plan.candidates = blocks.iter().map(|block| to_u64(block.len())).sum();
+    found.plan.allowed = allowed.as_ref().map_or(view.counters.parts, RoaringTreemap::len);
     let k = query.k.saturating_add(usize::from(excluded.is_some()));
     let threads = snapshot.store().options().threads.unwrap_or(NonZero::<usize>::MIN);
     let top = scan_parallel(&blocks, &prepared, &selection, &|row| view.owner(row), k, threads)?;
-    let mut hits = Vec::new();
+    found.plan.scan_time = started.elapsed();
+    let started = Instant::now();
     for best in top.into_sorted() {
         if excluded != Some(best.owner)
             && query.min_score.is_none_or(|min| best.score >= min)
-            && hits.len() < query.k
+            && found.hits.len() < query.k
         {
-            hits.push(hit(snapshot, best)?);
+            found.hits.push(hit(snapshot, best)?);
         }
     }
-    Ok(hits)
+    found.plan.fetch_time = started.elapsed();
+    Ok(found)
 }
 
 /// The vector to search for, and the document to leave out; `None` when nothing can be found.

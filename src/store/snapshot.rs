@@ -6,6 +6,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use super::Store;
+use super::explain::Explained;
 use super::search::{self, Hit, Query};
 use super::view::View;
 use crate::catalog::{self, DocumentRecord, ReadTxn, Record, Rows, Table};
@@ -146,6 +147,14 @@ impl Snapshot {
     /// `Shape` for a query of another dimension; `Invalid` for one that is not finite; `Unavailable` for a text query
     /// without an embedder; `Corrupt`, `Io`.
     pub fn search(&self, query: &Query) -> Result<Vec<Hit>> {
+        Ok(search::search(self, query)?.hits)
+    }
+
+    /// Searches as [`Snapshot::search`] does, and tells how.
+    ///
+    /// # Errors
+    /// As [`Snapshot::search`].
+    pub fn explain(&self, query: &Query) -> Result<Explained> {
         search::search(self, query)
     }
 

@@ -37,6 +37,8 @@ pub struct CommitReport {
     pub commit: Option<u64>,
     /// The ids of the documents added or replaced, in the order given.
     pub ids: Vec<String>,
+    /// The number of rows of each of them.
+    pub part_counts: Vec<u64>,
     /// Documents that are new.
     pub added: u64,
     /// Documents replaced, or whose metadata changed.

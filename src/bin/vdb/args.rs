@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use crate::cmd::Command;
+use crate::failure::Exit;
 
 /// SQLite for documents and vectors: one file, one atomic commit, exact search.
 #[derive(Debug, Parser)]
@@ -26,6 +27,7 @@ pub(crate) struct Arguments {
 
 /// The flags that every command takes.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global flags")]
 pub(crate) struct Globals {
     /// Print results as JSON Lines, and errors too, on stderr
     #[arg(long, global = true)]
@@ -45,9 +47,19 @@ pub(crate) struct Globals {
     /// When to print in colour; `auto` also heeds `NO_COLOR`
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
+    /// Exit with status 1 when nothing is found or an id is missing
+    #[arg(long, global = true)]
+    pub(crate) strict: bool,
     /// Print the version of vdb, of FAISS, and of the file format
     #[arg(long, short = 'V', global = true, action = ArgAction::Version)]
     version: Option<bool>,
+}
+
+impl Globals {
+    /// How a command ends that `failed` to find something.
+    pub(crate) fn verdict(&self, failed: bool) -> Exit {
+        if failed && self.strict { Exit::Failed } else { Exit::Done }
+    }
 }
 
 /// When to print in colour.

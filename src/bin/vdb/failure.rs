@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -38,6 +39,15 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     /// The library says so.
     Store(Error),
+    /// A line of a file, or of standard input, is at fault.
+    Line {
+        /// The file; `None` is standard input.
+        path: Option<PathBuf>,
+        /// The line, from 1.
+        line: u64,
+        /// What the library says of it.
+        error: Error,
+    },
     /// The command line makes no sense.
     Usage {
         /// What is wrong with it.
@@ -69,10 +79,23 @@ impl Failure {
         Failure::Usage { message: message.into(), hint: None }
     }
 
+    /// A flag that later versions have.
+    pub(crate) fn later(flag: &str) -> Self {
+        Failure::usage(format!("`{flag}` is not in this version"))
+    }
+
+    /// What the library says.
+    fn error(&self) -> Option<&Error> {
+        match self {
+            Failure::Store(error) | Failure::Line { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
     /// The exit status.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Failure::Store(error) => match error.kind() {
+            Failure::Store(error) | Failure::Line { error, .. } => match error.kind() {
                 ErrorKind::Busy => Exit::Busy,
                 ErrorKind::Cancelled => Exit::Interrupted,
                 _ => Exit::Failed,
@@ -87,7 +110,7 @@ impl Failure {
     /// The stable code that scripts branch on.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Failure::Store(error) => error.kind().code(),
+            Failure::Store(error) | Failure::Line { error, .. } => error.kind().code(),
             Failure::Usage { .. } => "usage",
             Failure::Output(_) => "io",
             Failure::Bug(_) => "bug",
@@ -98,6 +121,10 @@ impl Failure {
     pub(crate) fn message(&self) -> String {
         match self {
             Failure::Store(error) => error.to_string(),
+            Failure::Line { path, line, error } => {
+                let input = path.as_ref().map_or("standard input".into(), |path| path.to_string_lossy());
+                format!("line {line} of {input}: {error}")
+            }
             Failure::Usage { message, .. } => message.clone(),
             Failure::Output(_) => "cannot write to standard output".to_owned(),
             Failure::Bug(what) => format!("this is a bug in vdb: {what}"),
@@ -106,28 +133,23 @@ impl Failure {
 
     /// What lies behind the message, outermost first.
     pub(crate) fn causes(&self) -> Vec<String> {
-        let first = match self {
-            Failure::Store(error) => error.source(),
-            Failure::Output(error) => return vec![error.to_string()],
-            _ => None,
-        };
+        if let Failure::Output(error) = self {
+            return vec![error.to_string()];
+        }
+        let first = self.error().and_then(|error| error.source());
         std::iter::successors(first, |&cause| cause.source()).map(ToString::to_string).collect()
     }
 
     /// The place in the user's own text, drawn.
     pub(crate) fn caret(&self) -> Option<String> {
-        match self {
-            Failure::Store(error) => error.caret(),
-            _ => None,
-        }
+        self.error().and_then(Error::caret)
     }
 
     /// What may help.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Failure::Store(error) => hint(error),
             Failure::Usage { hint, .. } => hint.clone(),
-            _ => None,
+            _ => self.error().and_then(hint),
         }
     }
 
@@ -139,7 +161,7 @@ impl Failure {
             message.push_str(&cause);
         }
         let (mut path, mut expected, mut found) = (Value::Null, Value::Null, Value::Null);
-        if let Failure::Store(error) = self {
+        if let Some(error) = self.error() {
             match error {
                 Error::Io { path: file, .. } | Error::Poisoned { path: file } => {
                     path = json!(file.to_string_lossy());
@@ -163,8 +185,13 @@ impl Failure {
                 _ => {}
             }
         }
+        let mut number = Value::Null;
+        if let Failure::Line { path: input, line, .. } = self {
+            path = json!(input.as_ref().map(|input| input.to_string_lossy()));
+            number = json!(line);
+        }
         json!({
-            "code": self.code(), "message": message, "path": path, "line": null,
+            "code": self.code(), "message": message, "path": path, "line": number,
             "expected": expected, "found": found, "hint": self.hint(),
         })
     }

@@ -1,11 +1,23 @@
 //! The command `vdb`.
 
 mod args;
+mod ask;
+mod change;
+mod choice;
 mod cmd;
 mod failure;
+mod given;
+mod hits;
+mod lines;
+mod making;
+mod model;
+mod open;
 mod output;
 mod progress;
+mod shown;
+mod source;
 mod start;
+mod stores;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,8 @@ use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use serde_json::json;
-use vdb::{CancelToken, Control, Progress};
+use serde_json::value::RawValue;
+use vdb::{CancelToken, Control, Document, Error, Progress};
 
 use crate::args::Color;
 use crate::failure::{Failure, Result};
@@ -70,6 +71,51 @@ impl Output {
             writeln!(self.stdout, "{text}")?;
         }
         Ok(())
+    }
+
+    /// Prints a document, with its vectors if asked for; `shown` is for people.
+    ///
+    /// # Errors
+    /// `Cancelled` after an interrupt, for there may be many.
+    pub(crate) fn document(
+        &mut self,
+        document: &Document,
+        with_vector: bool,
+        shown: impl Display,
+    ) -> Result<()> {
+        self.go_on()?;
+        if !self.json {
+            return self.result("document", &(), shown);
+        }
+        // Verbatim, so that metadata keep their number tokens.
+        let json = RawValue::from_string(document.to_json(with_vector)).map_err(std::io::Error::other)?;
+        self.result("document", &json, "")
+    }
+
+    /// Fails with `Cancelled` after an interrupt.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::Cancelled.into()) } else { Ok(()) }
+    }
+
+    /// Prints a result that only JSON has.
+    pub(crate) fn json(&mut self, kind: &str, data: &impl Serialize) -> Result<()> {
+        if self.json { self.result(kind, data, "") } else { Ok(()) }
+    }
+
+    /// Tells people something about the results, unless told to be quiet. JSON says it by itself.
+    pub(crate) fn note(&mut self, text: impl Display) {
+        if !self.json && !self.quiet {
+            let _ = writeln!(self.stderr, "{text}");
+        }
+    }
+
+    /// Prints status on stderr, unless told to be quiet.
+    pub(crate) fn status(&mut self, kind: &str, data: &impl Serialize, text: impl Display) {
+        let _ = match (self.quiet, self.json) {
+            (true, _) => Ok(()),
+            (_, true) => writeln!(self.stderr, "{}", line(kind, data)),
+            _ => writeln!(self.stderr, "{text}"),
+        };
     }
 
     /// Prints what is not a result and no error.

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::args::{Arguments, peek};
 use crate::cmd;
 use crate::failure::{Exit, Failure, Result};
+use crate::given::Stdin;
 use crate::output::Output;
 
 /// The message and place of the last panic.
@@ -23,7 +24,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     let cancel = output.cancel().clone();
     // Without a handler an interrupt ends the program at once, which no file minds.
     let _ = ctrlc::set_handler(move || {
-        if cancel.is_cancelled() {
+        if cancel.is_cancelled() || Stdin::is_waited_for() {
             std::process::exit(Exit::Interrupted as i32);
         }
         cancel.cancel();

@@ -7,6 +7,7 @@ use vdb::{CheckLevel, Error};
 
 use crate::args::Globals;
 use crate::failure::{Exit, Failure, Result};
+use crate::open;
 use crate::output::Output;
 
 /// Verify a store and name everything that is damaged; exit status 1 if anything is
@@ -23,11 +24,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
     let level = if args.deep { CheckLevel::Deep } else { CheckLevel::Quick };
     let control = output.control();
-    let checked = super::open_to_read(&args.file, globals)
-        .and_then(|store| Ok(store.check(level, &control)?))
-        .map(|report| {
+    let checked = open::to_read(&args.file, globals).and_then(|store| Ok(store.check(level, &control)?)).map(
+        |report| {
             (report.objects, report.damage.into_iter().map(|it| (it.what, it.detail)).collect::<Vec<_>>())
-        });
+        },
+    );
     drop(control);
     let (objects, damage) = match checked {
         // Damage that lets nothing be opened is the one thing that was found.

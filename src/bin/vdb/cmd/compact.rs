@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::args::Globals;
 use crate::failure::{Exit, Result};
+use crate::open;
 use crate::output::Output;
 
 /// Merge segments and return space to the file system; others may read meanwhile
@@ -20,7 +21,7 @@ pub(crate) struct Args {
 /// Compacts, and prints what came of it.
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
     let started = Instant::now();
-    let store = super::open_to_write(&args.file, globals, output)?;
+    let store = open::to_write(&args.file, globals, output)?;
     let control = output.control();
     let report = store.compact(&control)?;
     drop(control);

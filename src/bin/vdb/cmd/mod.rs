@@ -1,54 +1,45 @@
 //! The commands: one file each.
 
+mod add;
 mod check;
 mod compact;
+mod completions;
+mod count;
 mod create;
+mod delete;
+mod get;
+mod list;
+mod search;
 mod stats;
-
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod update;
 
 use clap::{Arg, Subcommand};
-use vdb::{Error, OpenOptions, Store};
 
-use crate::args::{Arguments, Globals};
+use crate::args::Arguments;
 use crate::failure::{Exit, Result};
 use crate::output::Output;
-
-/// How long to sleep before the writer lock is tried again.
-const RETRY: Duration = Duration::from_millis(25);
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Create(create::Args),
+    Add(add::Args),
+    Search(search::Args),
+    Get(get::Args),
+    Delete(delete::Args),
+    Update(update::Args),
+    List(list::Args),
+    Count(count::Args),
     Stats(stats::Args),
     Check(check::Args),
     Compact(compact::Args),
+    Completions(completions::Args),
 }
 
 /// The commands that later versions have.
-pub(crate) const LATER: [&str; 20] = [
-    "add",
-    "import",
-    "search",
-    "get",
-    "delete",
-    "update",
-    "list",
-    "count",
-    "fields",
-    "repair",
-    "set",
-    "backup",
-    "backups",
-    "restore",
-    "merge",
-    "export",
-    "reembed",
-    "model",
-    "monitor",
-    "completions",
+pub(crate) const LATER: [&str; 12] = [
+    "import", "fields", "repair", "set", "backup", "backups", "restore", "merge", "export", "reembed",
+    "model", "monitor",
 ];
 
 /// Adds the commands of later versions, so that they are known by name.
@@ -66,41 +57,21 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit> {
     let globals = &arguments.globals;
     match &arguments.command {
         Command::Create(args) => create::run(args, globals, output),
+        Command::Add(args) => add::run(args, globals, output),
+        Command::Search(args) => search::run(args, globals, output),
+        Command::Get(args) => get::run(args, globals, output),
+        Command::Delete(args) => delete::run(args, globals, output),
+        Command::Update(args) => update::run(args, globals, output),
+        Command::List(args) => list::run(args, globals, output),
+        Command::Count(args) => count::run(args, globals, output),
         Command::Stats(args) => stats::run(args, globals, output),
         Command::Check(args) => check::run(args, globals, output),
         Command::Compact(args) => compact::run(args, globals, output),
+        Command::Completions(args) => completions::run(args, output),
     }
 }
 
-/// The options that the global flags ask for.
-fn options(globals: &Globals) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    if let Some(memory) = globals.memory {
-        options = options.memory_budget(memory.as_u64());
-    }
-    if let Some(threads) = globals.threads {
-        options = options.threads(threads);
-    }
-    options
-}
-
-/// Opens a store to read it.
-fn open_to_read(path: &Path, globals: &Globals) -> Result<Store> {
-    Ok(options(globals).read_only(true).open(path)?)
-}
-
-/// Opens a store to write it; waits for another writer as long as `--wait` says.
-fn open_to_write(path: &Path, globals: &Globals, output: &Output) -> Result<Store> {
-    let started = Instant::now();
-    loop {
-        match options(globals).open(path) {
-            Err(Error::Locked { .. }) if started.elapsed() < globals.wait => {
-                if output.cancel().is_cancelled() {
-                    return Err(Error::Cancelled.into());
-                }
-                std::thread::sleep(RETRY);
-            }
-            result => return Ok(result?),
-        }
-    }
+/// A number of things: `1 document`, `2 documents`.
+fn counted(count: u64, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }

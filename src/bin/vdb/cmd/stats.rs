@@ -9,6 +9,7 @@ use vdb::{ModelIdentity, Stats};
 
 use crate::args::Globals;
 use crate::failure::{Exit, Result};
+use crate::open;
 use crate::output::Output;
 
 /// Print counts, sizes on disk and in memory, segments, model and format
@@ -20,7 +21,7 @@ pub(crate) struct Args {
 
 /// Prints the numbers.
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
-    let store = super::open_to_read(&args.file, globals)?;
+    let store = open::to_read(&args.file, globals)?;
     let stats = store.stats()?;
     let path = args.file.display().to_string();
     output.result("stats", &data(&path, &stats), Table::of(&path, &stats))?;

@@ -1,0 +1,99 @@
+//! Values that are typed, or come from a file or standard input: `@FILE`, `@-`, `-`.
+
+use std::io::{self, Read, StdinLock};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use vdb::{Document, Error, Metadata};
+
+use crate::failure::{Failure, Result};
+use crate::lines::Lines;
+
+/// Whether some part of the command line has standard input for itself.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether the program waits for standard input.
+static WAITING: AtomicBool = AtomicBool::new(false);
+
+/// Standard input. While it is waited for, an interrupt ends the program at once.
+pub(crate) struct Stdin(StdinLock<'static>);
+
+impl Stdin {
+    /// Takes standard input, which can be read once.
+    pub(crate) fn take() -> Result<Self> {
+        if TAKEN.swap(true, Ordering::Relaxed) {
+            return Err(Failure::usage("standard input is asked for twice"));
+        }
+        Ok(Stdin(io::stdin().lock()))
+    }
+
+    /// Whether the program waits for it now.
+    pub(crate) fn is_waited_for() -> bool {
+        WAITING.load(Ordering::Acquire)
+    }
+}
+
+impl Read for Stdin {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        WAITING.store(true, Ordering::Release);
+        let result = self.0.read(buffer);
+        WAITING.store(false, Ordering::Release);
+        result
+    }
+}
+
+/// The text of a value that may be `@FILE` or `@-`.
+pub(crate) fn text(value: &str) -> Result<String> {
+    let mut text = String::new();
+    let (read, path) = match value.strip_prefix('@') {
+        None => return Ok(value.to_owned()),
+        Some("-") => (Stdin::take()?.read_to_string(&mut text), Path::new("standard input")),
+        Some(name) => {
+            let path = Path::new(name);
+            (std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)), path)
+        }
+    };
+    read.map_err(|source| unreadable(path, source))?;
+    Ok(text)
+}
+
+/// A file of the user, but no store, that cannot be read.
+pub(crate) fn unreadable(path: &Path, source: io::Error) -> Failure {
+    Error::Io { op: "read", path: PathBuf::from(path), source }.into()
+}
+
+/// Metadata in JSON, or from `@FILE`.
+pub(crate) fn metadata(value: &str) -> Result<Metadata> {
+    Ok(Metadata::from_json(&text(value)?)?)
+}
+
+/// A vector in JSON, or from `@FILE`.
+pub(crate) fn vector(value: &str) -> Result<Vec<f32>> {
+    let text = text(value)?;
+    let invalid = |reason: String| Error::Invalid { what: "vector of the query".into(), reason };
+    // Alone it is JSON, so that it stays one value in the document around it.
+    if let Err(error) = serde_json::from_str::<&serde_json::value::RawValue>(&text) {
+        return Err(invalid(format!("expected a list of numbers: {error}")).into());
+    }
+    match Document::from_json(&format!("{{\"vector\":{text}}}")) {
+        Err(Error::Invalid { reason, .. }) => Err(invalid(reason).into()),
+        Err(other) => Err(other.into()),
+        Ok(document) => Ok(vector_of(&document).unwrap_or_default()),
+    }
+}
+
+/// The first vector of a document.
+pub(crate) fn vector_of(document: &Document) -> Option<Vec<f32>> {
+    document.parts().iter().find_map(|part| part.vector.clone())
+}
+
+/// Ids that were typed; `-` alone stands for the lines of standard input.
+pub(crate) fn ids(words: &[String]) -> Result<Vec<String>> {
+    if words != ["-"] {
+        return Ok(words.to_vec());
+    }
+    let (mut lines, mut ids) = (Lines::open("-")?, Vec::new());
+    while let Some(line) = lines.next_line()? {
+        ids.push(line.value);
+    }
+    Ok(ids)
+}

@@ -1,0 +1,136 @@
+//! The flags that decide what a new store is like.
+
+use std::num::NonZero;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use vdb::{Error, Metric, ModelIdentity, OpenOptions, Stats};
+
+use crate::args::Globals;
+use crate::failure::{Failure, Result};
+use crate::open;
+
+/// What a new store is like.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "A new store")]
+pub(crate) struct Making {
+    /// The model of the vectors: `none`, or `external:LABEL` for one outside vdb [default: none]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// The number of values of a vector [default: that of the first vector]
+    #[arg(long, value_name = "N")]
+    dim: Option<NonZero<usize>>,
+    /// How nearness is measured: `cosine`, `l2` or `ip` [default: cosine]
+    #[arg(long)]
+    metric: Option<Metric>,
+    /// The index: `auto` and `exact`, which search exactly
+    #[arg(long, default_value = "auto", value_name = "KIND", value_parser = |v: &str| now(v, &["auto", "exact"]))]
+    index: String,
+    /// How vectors are stored
+    #[arg(long, default_value = "f32", value_name = "TYPE", value_parser = |v: &str| now(v, &["f32"]))]
+    vectors: String,
+    /// Whether texts are indexed for full-text search
+    #[arg(long, default_value = "off", value_name = "SWITCH", value_parser = |v: &str| now(v, &["off"]))]
+    text: String,
+    /// The permission bits of the file, in octal
+    #[arg(long, default_value = "0600", value_name = "MODE", value_parser = octal)]
+    file_mode: u32,
+}
+
+/// What is said of a store that was made.
+pub(crate) struct Made {
+    pub(crate) data: Value,
+    pub(crate) text: String,
+}
+
+/// Accepts what this version can do.
+fn now(value: &str, known: &[&str]) -> std::result::Result<String, String> {
+    if known.contains(&value) {
+        return Ok(value.to_owned());
+    }
+    Err(format!("not in this version, which has {}", known.join(", ")))
+}
+
+fn octal(text: &str) -> std::result::Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("expected octal permission bits such as 0600".to_owned()),
+    }
+}
+
+impl Making {
+    /// The model that was asked for; a dimension alone means vectors of a model without a name.
+    pub(crate) fn model(&self) -> Result<Option<ModelIdentity>> {
+        let name = match (self.model.as_deref(), self.dim) {
+            (None, None) | (Some("none"), _) => return Ok(None),
+            (None, Some(_)) => "external:unnamed",
+            (Some(name), _) => name,
+        };
+        match name.strip_prefix("external:") {
+            None => Err(Error::Unavailable {
+                feature: "the model",
+                reason: format!("there is no model {name:?} on this machine; use `external:LABEL` or `none`"),
+            }
+            .into()),
+            Some("") => Err(Failure::usage("the model `external:` needs a label, such as external:mine")),
+            Some(_) => {
+                let dim =
+                    self.dim.ok_or_else(|| Failure::usage(format!("the model `{name}` needs `--dim N`")))?;
+                Ok(Some(ModelIdentity {
+                    name: name.to_owned(),
+                    dim: dim.get(),
+                    pooling: String::new(),
+                    normalised: false,
+                    weights_sha256: String::new(),
+                    tokenizer_sha256: String::new(),
+                }))
+            }
+        }
+    }
+
+    /// The options to make it with.
+    pub(crate) fn options(&self, globals: &Globals) -> Result<OpenOptions> {
+        let metric = self.metric.unwrap_or_default();
+        let mut options = open::options(globals).metric(metric).file_mode(self.file_mode);
+        if let Some(dim) = self.dim {
+            options = options.dim(dim.get());
+        }
+        if let Some(model) = self.model()? {
+            options = options.model(model);
+        }
+        Ok(options)
+    }
+
+    /// Checks that a store that was there already is as asked for.
+    pub(crate) fn fits(&self, stats: &Stats) -> Result<()> {
+        let differs = |flag: &str, asked: &str, found: &str| {
+            let reason = format!("the store is there already and has {found}, not {asked}");
+            Err(Error::Invalid { what: flag.into(), reason }.into())
+        };
+        if let Some(metric) = self.metric.filter(|&metric| metric != stats.metric) {
+            return differs("--metric", metric.name(), stats.metric.name());
+        }
+        if let (Some(asked), Some(found)) = (self.dim.map(NonZero::get), stats.dim)
+            && asked != found
+        {
+            return differs("--dim", &asked.to_string(), &found.to_string());
+        }
+        let found = stats.model.as_ref().map_or("none", |model| &model.name);
+        match self.model.as_deref() {
+            Some(asked) if asked != found => differs("--model", asked, found),
+            _ => Ok(()),
+        }
+    }
+
+    /// What to say of the store at `path` that was made so.
+    pub(crate) fn made(&self, path: &Path) -> Result<Made> {
+        let (model, dim) = (self.model()?, self.dim.map(NonZero::get));
+        let (name, metric) = (model.map(|model| model.name), self.metric.unwrap_or_default());
+        let data =
+            json!({"path": path.to_string_lossy(), "model": name, "dim": dim, "metric": metric.name()});
+        let shown = dim.map_or_else(|| "any".to_owned(), |dim| dim.to_string());
+        let name = name.as_deref().unwrap_or("none");
+        let text = format!("created {} (model {name}, dimension {shown}, metric {metric})", path.display());
+        Ok(Made { data, text })
+    }
+}

@@ -11,6 +11,8 @@ mod bad_input;
 mod cli;
 mod compat;
 mod corrupt;
+#[cfg(feature = "embed")]
+mod embed;
 mod exchange;
 mod import;
 mod model;

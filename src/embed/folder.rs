@@ -108,8 +108,14 @@ impl Folder {
         let network = if is_onnx {
             problems.take(onnx_network(path))
         } else {
-            problems.take(needed(CONFIG).and_then(|bytes| bert_network(path, &bytes)))
+            let config = needed(CONFIG).and_then(|bytes| BertConfig::parse(CONFIG, &bytes).map_err(reason));
+            problems.take(config).map(Network::Bert)
         };
+        if let Some(Network::Bert(config)) = &network
+            && path.join(WEIGHTS_SAFETENSORS).exists()
+        {
+            problems.take(bert_graph::build(config, &path.join(WEIGHTS_SAFETENSORS)).map_err(reason));
+        }
         if let Some(Err(problem)) = read(MODULES).transpose().map(|bytes| modules(&bytes?)) {
             problems.0.push(problem);
         }
@@ -205,15 +211,6 @@ fn reason(error: Error) -> String {
         Error::Invalid { what, reason } => format!("{what}: {reason}"),
         other => other.to_string(),
     }
-}
-
-fn bert_network(path: &Path, bytes: &[u8]) -> Result<Network, String> {
-    let config = BertConfig::parse(CONFIG, bytes).map_err(reason)?;
-    let weights = path.join(WEIGHTS_SAFETENSORS);
-    if weights.exists() {
-        bert_graph::build(&config, &weights).map_err(reason)?;
-    }
-    Ok(Network::Bert(config))
 }
 
 fn onnx_network(path: &Path) -> Result<Network, String> {

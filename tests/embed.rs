@@ -43,6 +43,11 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+/// Whether a model leaves a text in one part.
+fn is_whole(model: &LocalModel, text: &str) -> bool {
+    model.split(text).into_iter().eq([(0, text.len())].map(|(start, end)| start..end))
+}
+
 #[test]
 fn vectors_are_those_of_the_reference() {
     let reference = reference();
@@ -171,9 +176,9 @@ fn long_texts_are_split_into_parts_that_are_read_whole() {
     for span in model.split(&sentences) {
         assert!(sentences[span.clone()].ends_with('.'), "a part ends within a sentence: {span:?}");
     }
-    assert_eq!(model.split("short"), [0..5]);
-    assert_eq!(model.split(""), [0..0]);
-    assert_eq!(model.split(&" ".repeat(50_000)), [0..50_000]);
+    for text in ["short", "", &" ".repeat(50_000)] {
+        assert!(is_whole(&model, text), "{text:?}");
+    }
 }
 
 #[test]
@@ -182,7 +187,7 @@ fn chunking_is_chosen() {
     let with =
         |chunking: Chunking| LoadOptions::new().threads(1).chunking(chunking).load(&models(), DEFAULT_MODEL);
     let off = with(Chunking::Off).unwrap();
-    assert_eq!(off.split(&text), [0..text.len()]);
+    assert!(is_whole(&off, &text));
     assert_eq!(off.embed(&[&text, "short", &text]).unwrap().truncated, 2);
     let small = with("40".parse().unwrap()).unwrap();
     let overlapping = with("40,12".parse().unwrap()).unwrap();

@@ -89,7 +89,7 @@ impl BertConfig {
                 return Err(invalid(format!("{name} is {size}, expected 1 to {max}")));
             }
         }
-        if config.hidden_size % config.num_attention_heads != 0 {
+        if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
             return Err(invalid(format!(
                 "hidden_size {hidden} is no multiple of num_attention_heads {heads}"

@@ -107,7 +107,7 @@ impl Measure {
 
     /// The parts of a text: its whole span if it is short enough, else spans without the white space around them.
     pub(super) fn split(&self, text: &str) -> Vec<Range<usize>> {
-        let whole = || vec![0..text.len()];
+        let whole = || std::iter::once(0..text.len()).collect::<Vec<_>>();
         let Some((size, overlap)) = self.parts else { return whole() };
         if self.bounded(text, size).1 <= size {
             return whole();

@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: setup test lint bench corrupt fuzz
+.PHONY: setup models test lint bench eval-vector corrupt fuzz
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -8,10 +8,13 @@ export VDB_TEST_PYTHON := $(CURDIR)/.local/venv/bin/python
 # A threaded OpenBLAS reads this when it is loaded; our own threads are all that we want.
 export OPENBLAS_NUM_THREADS := 1
 
+# Where the embedding models and the ONNX Runtime are, for the tests and the benchmarks.
+export VDB_MODELS ?= $(CURDIR)/.local/models
+
 CARGO_FLAGS := --release --locked
 
 # Runs everything that has to pass before a change is taken.
-test: setup lint
+test: models lint
 	cargo test $(CARGO_FLAGS) -- --show-output
 	RUSTDOCFLAGS=-Dwarnings cargo doc $(CARGO_FLAGS) --no-deps
 
@@ -19,13 +22,21 @@ test: setup lint
 setup:
 	@scripts/setup.sh
 
+# Fetches the embedding models and the ONNX Runtime, about 200 MB, unless they are there.
+models: setup
+	@scripts/models.sh
+
 lint:
 	cargo fmt --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	cargo clippy $(CARGO_FLAGS) --all-targets --no-default-features --features faiss-bundled -- -D warnings
 
-bench: setup
+bench: models
 	cargo bench --profile release --locked --no-fail-fast
+
+# Measures how well the default model finds texts: make eval-vector DATA=directory
+eval-vector: models
+	VDB_EVAL_DATA=$(abspath $(DATA)) cargo bench --profile release --locked --bench eval_vector
 
 # Flips every byte of a small store with several masks: two million files, hours.
 corrupt: setup

@@ -5,7 +5,7 @@ mod catalog;
 mod checksum;
 mod codec;
 mod document;
-mod embed;
+pub mod embed;
 pub mod error;
 mod filter;
 mod json;

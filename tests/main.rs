@@ -17,6 +17,8 @@ mod cli_faults;
 mod cli_search;
 mod compat;
 mod corrupt;
+#[cfg(feature = "embed")]
+mod embed;
 mod exchange;
 mod import;
 mod model;

@@ -1,7 +1,35 @@
 //! Embedding: what turns texts into vectors, and how such a model is told from another.
 
+#[cfg(feature = "embed")]
+mod bert_graph;
+#[cfg(feature = "embed")]
+mod chunking;
+#[cfg(feature = "embed")]
+mod digest;
+#[cfg(feature = "embed")]
+mod folder;
+#[cfg(feature = "embed")]
+mod local;
+#[cfg(feature = "embed")]
+mod models;
+#[cfg(feature = "embed")]
+mod onnx;
+#[cfg(feature = "embed")]
+mod runtime;
+#[cfg(feature = "embed")]
+mod source;
+#[cfg(feature = "embed")]
+mod weights;
+
 use std::fmt;
 use std::ops::Range;
+
+#[cfg(feature = "embed")]
+pub use chunking::Chunking;
+#[cfg(feature = "embed")]
+pub use local::{LoadOptions, LocalModel};
+#[cfg(feature = "embed")]
+pub use models::{DEFAULT_MODEL, InstalledModel, Models};
 
 use crate::error::Result;
 

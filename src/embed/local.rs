@@ -1,0 +1,256 @@
+//! Embedding models that run in this process.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::{fmt, ops::Range};
+
+use fastembed::{
+    InitOptionsUserDefined, OutputKey, Pooling as FastPooling, TextEmbedding, TokenizerFiles,
+    UserDefinedEmbeddingModel,
+};
+use ort::environment::Environment;
+
+use super::chunking::{Chunking, Measure};
+use super::folder::{self, Folder, Network, Pooling};
+use super::models::Models;
+use super::{Embedder, Embeddings, ModelIdentity, runtime};
+use crate::error::{Error, Result};
+
+/// The texts that make it worth to wake another worker.
+const TEXTS_PER_WORKER: usize = 8;
+
+/// How a model is loaded.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    threads: usize,
+    chunking: Chunking,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions::new()
+    }
+}
+
+impl LoadOptions {
+    /// One worker for each processor, texts cut into parts as long as the model reads.
+    pub fn new() -> Self {
+        LoadOptions {
+            threads: thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            chunking: Chunking::Auto,
+        }
+    }
+
+    /// The most texts that are embedded at once, each by one thread; 0 counts as 1. Replaces what was set before.
+    ///
+    /// Every worker that is needed takes memory of its own, about that of the weights of its layers.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// How long texts are cut. Replaces what was set before.
+    #[must_use]
+    pub fn chunking(mut self, chunking: Chunking) -> Self {
+        self.chunking = chunking;
+        self
+    }
+
+    /// Loads a model and its first worker.
+    ///
+    /// # Errors
+    /// `Unavailable` if the model or the ONNX Runtime is not on this machine; `Invalid` if the model's folder or the
+    /// chunking is not valid; `Embed` with the runtime's own error.
+    pub fn load(&self, models: &Models, name: &str) -> Result<LocalModel> {
+        let folder = Folder::read(&models.path(name)?)?;
+        let identity = folder.identity(name)?;
+        let environment = runtime::environment(models)?;
+        let measure = Measure::new(folder.tokenizer.clone(), folder.tokens_max, self.chunking)?;
+        let first = session(&folder, &environment)?;
+        let mut workers = vec![Mutex::new(Some(first))];
+        workers.resize_with(self.threads, || Mutex::new(None));
+        Ok(LocalModel { identity, measure, folder, environment, workers })
+    }
+}
+
+/// An embedding model that runs in this process, on its processors.
+///
+/// The vector of a text does not depend on the texts beside it, nor on the number of workers. Vectors are one long.
+/// A text that is longer than the model reads is read up to there, and counted in [`Embeddings::truncated`].
+pub struct LocalModel {
+    identity: ModelIdentity,
+    measure: Measure,
+    folder: Folder,
+    environment: Environment,
+    /// Each with a session of one thread, made when it is first needed.
+    workers: Vec<Mutex<Option<TextEmbedding>>>,
+}
+
+impl LocalModel {
+    /// Loads a model with the options of [`LoadOptions::new`].
+    ///
+    /// # Errors
+    /// Those of [`LoadOptions::load`].
+    pub fn load(models: &Models, name: &str) -> Result<Self> {
+        LoadOptions::new().load(models, name)
+    }
+
+    /// The folder of the model.
+    pub fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// The most tokens of a text that the model reads, with the marks that it puts around it.
+    pub fn tokens_max(&self) -> usize {
+        self.measure.tokens_max()
+    }
+
+    /// The tokens that the model needs for a character of such texts: about 0.23 for English under all-MiniLM-L6-v2.
+    /// A model that needs more than about 0.8 was not made for the language, and finds little in it.
+    ///
+    /// Of each text the first 8 KiB are looked at.
+    pub fn tokens_per_char(&self, sample: &[&str]) -> f64 {
+        self.measure.tokens_per_char(sample)
+    }
+
+    /// A worker with its session.
+    fn worker(&self, n: usize) -> Result<MutexGuard<'_, Option<TextEmbedding>>> {
+        let mut worker = self.workers[n].lock().unwrap_or_else(PoisonError::into_inner);
+        if worker.is_none() {
+            *worker = Some(session(&self.folder, &self.environment)?);
+        }
+        Ok(worker)
+    }
+
+    /// Takes texts from the queue, until it is empty, into `(place, vector)`.
+    fn work(&self, n: usize, queue: &Queue<'_>) -> Result<Vec<(usize, Vec<f32>)>> {
+        let mut worker = self.worker(n)?;
+        let mut done = Vec::new();
+        while let (Some((place, text)), Some(session)) = (queue.next(), worker.as_mut()) {
+            // One text a run: no padding, so that neighbours cannot matter, and the runtime's memory stays that of the
+            // longest text.
+            let mut vectors = session.embed([text], Some(1)).map_err(embed_error)?;
+            match vectors.pop() {
+                Some(vector) if vector.len() == self.identity.dim => done.push((place, vector)),
+                other => {
+                    let what = format!("vector that {} gave", self.identity.name);
+                    let found = other.map_or(0, |vector| vector.len());
+                    return Err(Error::Shape { what, expected: self.identity.dim, found });
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Texts to embed, the longest first, so that the workers end together.
+struct Queue<'a> {
+    texts: Vec<(usize, &'a str)>,
+    next: AtomicUsize,
+}
+
+impl<'a> Queue<'a> {
+    fn next(&self) -> Option<(usize, &'a str)> {
+        self.texts.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
+    }
+}
+
+impl Embedder for LocalModel {
+    fn identity(&self) -> &ModelIdentity {
+        &self.identity
+    }
+
+    /// Cost: one run of the model for each text, in order of length, on as many threads as the model has workers.
+    fn embed(&self, texts: &[&str]) -> Result<Embeddings> {
+        let mut truncated = 0;
+        let mut sized = Vec::with_capacity(texts.len());
+        for (place, text) in texts.iter().enumerate() {
+            let (read, tokens) = self.measure.read(text);
+            truncated += usize::from(tokens > self.measure.tokens_max());
+            sized.push((tokens, place, read));
+        }
+        sized.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        let texts_in_order = sized.into_iter().map(|(_, place, text)| (place, text)).collect();
+        let queue = Queue { texts: texts_in_order, next: AtomicUsize::new(0) };
+        let workers = self.workers.len().min(texts.len().div_ceil(TEXTS_PER_WORKER));
+        let done = thread::scope(|scope| {
+            let queue = &queue;
+            let others: Vec<_> = (1..workers).map(|n| scope.spawn(move || self.work(n, queue))).collect();
+            let mut done = vec![self.work(0, queue)];
+            done.extend(others.into_iter().map(|other| {
+                other.join().unwrap_or_else(|_| {
+                    Err(Error::Native { call: "embed", message: "a worker panicked".into() })
+                })
+            }));
+            done.into_iter().collect::<Result<Vec<_>>>()
+        })?;
+        let dim = self.identity.dim;
+        let mut vectors = vec![0.0; texts.len() * dim];
+        for (place, vector) in done.into_iter().flatten() {
+            vectors[place * dim..(place + 1) * dim].copy_from_slice(&vector);
+        }
+        Ok(Embeddings { vectors, truncated })
+    }
+
+    fn split(&self, text: &str) -> Vec<Range<usize>> {
+        self.measure.split(text)
+    }
+}
+
+impl fmt::Debug for LocalModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalModel")
+            .field("identity", &self.identity)
+            .field("workers", &self.workers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn embed_error(error: fastembed::Error) -> Error {
+    Error::Embed { source: Box::new(error) }
+}
+
+/// A session of one thread.
+fn session(folder: &Folder, environment: &Environment) -> Result<TextEmbedding> {
+    let mut model = UserDefinedEmbeddingModel::new(folder.graph()?, tokenizer_files(folder)?);
+    model.pooling = Some(match folder.pooling {
+        Pooling::Mean => FastPooling::Mean,
+        // Cls leaves a vector that is made already as it is.
+        Pooling::Cls | Pooling::Built => FastPooling::Cls,
+    });
+    model.output_key = Some(match folder.network {
+        Network::Bert(_) => OutputKey::ByName("last_hidden_state"),
+        Network::Onnx(output) => OutputKey::ByOrder(output.position),
+    });
+    // The runtime maps the weights from there, so that their pages are shared and can be dropped.
+    let place = folder.path.to_string_lossy();
+    let options = InitOptionsUserDefined::new()
+        .with_environment(environment.clone())
+        .with_max_length(folder.tokens_max)
+        .with_intra_threads(1)
+        .with_session_config("session.model_external_initializers_file_folder_path", place);
+    TextEmbedding::try_new_from_user_defined(model, options).map_err(embed_error)
+}
+
+/// The tokenizer as fastembed wants it. The marks of the model are in `tokenizer.json` already.
+fn tokenizer_files(folder: &Folder) -> Result<TokenizerFiles> {
+    let path = folder.path.join(folder::TOKENIZER);
+    let tokenizer_file = std::fs::read(&path).map_err(|source| Error::Io { op: "read", path, source })?;
+    let pad = ["[PAD]", "<pad>"].into_iter().find_map(|pad| Some((pad, folder.tokenizer.token_to_id(pad)?)));
+    // Nothing is padded, one text a run, so that any token will do.
+    let (pad_token, pad_id) = pad.unwrap_or(("", 0));
+    Ok(TokenizerFiles {
+        tokenizer_file,
+        config_file: serde_json::json!({ "pad_token_id": pad_id }).to_string().into(),
+        special_tokens_map_file: "{}".into(),
+        tokenizer_config_file: serde_json::json!({
+            "model_max_length": folder.tokens_max,
+            "pad_token": pad_token,
+        })
+        .to_string()
+        .into(),
+    })
+}

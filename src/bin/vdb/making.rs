@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use vdb::embed::Models;
 use vdb::{Error, Metric, ModelIdentity, OpenOptions, Stats};
 
 use crate::args::Globals;
@@ -14,7 +15,8 @@ use crate::open;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "A new store")]
 pub(crate) struct Making {
-    /// The model of the vectors: `none`, or `external:LABEL` for one outside vdb [default: none]
+    /// The model that embeds texts, such as all-MiniLM-L6-v2; or `none`, or `external:LABEL` for one outside vdb
+    /// [default: none]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// The number of values of a vector [default: that of the first vector]
@@ -67,11 +69,7 @@ impl Making {
             (Some(name), _) => name,
         };
         match name.strip_prefix("external:") {
-            None => Err(Error::Unavailable {
-                feature: "the model",
-                reason: format!("there is no model {name:?} on this machine; use `external:LABEL` or `none`"),
-            }
-            .into()),
+            None => Ok(Some(Models::of_user()?.identity(name)?)),
             Some("") => Err(Failure::usage("the model `external:` needs a label, such as external:mine")),
             Some(_) => {
                 let dim =

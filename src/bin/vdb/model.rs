@@ -1,9 +1,11 @@
 //! The embedding model of a store, as far as this machine has it.
 
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use vdb::{Embedder, Error, ModelIdentity, OpenOptions};
+use vdb::embed::{LocalModel, Models};
+use vdb::{Embedder, Embeddings, Error, ModelIdentity, OpenOptions};
 
 use crate::args::Globals;
 use crate::failure::{Failure, Result};
@@ -63,17 +65,48 @@ impl Model {
     }
 }
 
-/// The embedder of a store's model; none for a store without one and for vectors that come from outside. A caller
-/// may not need it after all: what is slow to load is best loaded at its first text.
+/// The embedder of a store's model, loaded at its first text; none for a store without one and for vectors that come
+/// from outside.
 ///
 /// # Errors
 /// `Unavailable` when the model is not on this machine.
 fn embedder_for(identity: Option<&ModelIdentity>) -> vdb::Result<Option<Arc<dyn Embedder>>> {
-    match identity {
-        Some(model) if !model.name.starts_with("external:") => Err(Error::Unavailable {
-            feature: "embedding",
-            reason: format!("there is no model {:?} on this machine", model.name),
-        }),
-        _ => Ok(None),
+    let Some(identity) = identity.filter(|model| !model.name.starts_with("external:")) else {
+        return Ok(None);
+    };
+    let models = Models::of_user()?;
+    let here = models.identity(&identity.name)?;
+    Ok(Some(Arc::new(Late { identity: here, models, model: OnceLock::new() })))
+}
+
+/// A model that is loaded when the first text comes.
+struct Late {
+    identity: ModelIdentity,
+    models: Models,
+    model: OnceLock<LocalModel>,
+}
+
+impl Late {
+    fn model(&self) -> vdb::Result<&LocalModel> {
+        if let Some(model) = self.model.get() {
+            return Ok(model);
+        }
+        let model = LocalModel::load(&self.models, &self.identity.name)?;
+        Ok(self.model.get_or_init(|| model))
+    }
+}
+
+impl Embedder for Late {
+    fn identity(&self) -> &ModelIdentity {
+        &self.identity
+    }
+
+    fn embed(&self, texts: &[&str]) -> vdb::Result<Embeddings> {
+        self.model()?.embed(texts)
+    }
+
+    fn split(&self, text: &str) -> Vec<Range<usize>> {
+        // A model that cannot be loaded says so when it is to embed.
+        self.model().map_or_else(|_| std::iter::once(0..text.len()).collect(), |model| model.split(text))
     }
 }

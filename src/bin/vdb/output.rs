@@ -109,6 +109,16 @@ impl Output {
         }
     }
 
+    /// Prints a step of a long call: a result for scripts, of no interest to people, who have the progress bar. It is
+    /// written at once, so that whoever reads it can rely on it.
+    pub(crate) fn step(&mut self, kind: &str, data: &impl Serialize) -> Result<()> {
+        if self.json {
+            writeln!(self.stdout, "{}", line(kind, data))?;
+            self.stdout.flush()?;
+        }
+        Ok(())
+    }
+
     /// Prints status on stderr, unless told to be quiet.
     pub(crate) fn status(&mut self, kind: &str, data: &impl Serialize, text: impl Display) {
         let _ = match (self.quiet, self.json) {

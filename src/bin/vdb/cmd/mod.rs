@@ -8,7 +8,9 @@ mod count;
 mod create;
 mod delete;
 mod get;
+mod import;
 mod list;
+mod model;
 mod search;
 mod stats;
 mod update;
@@ -24,6 +26,7 @@ use crate::output::Output;
 pub(crate) enum Command {
     Create(create::Args),
     Add(add::Args),
+    Import(import::Args),
     Search(search::Args),
     Get(get::Args),
     Delete(delete::Args),
@@ -33,14 +36,13 @@ pub(crate) enum Command {
     Stats(stats::Args),
     Check(check::Args),
     Compact(compact::Args),
+    Model(model::Args),
     Completions(completions::Args),
 }
 
 /// The commands that later versions have.
-pub(crate) const LATER: [&str; 12] = [
-    "import", "fields", "repair", "set", "backup", "backups", "restore", "merge", "export", "reembed",
-    "model", "monitor",
-];
+pub(crate) const LATER: [&str; 10] =
+    ["fields", "repair", "set", "backup", "backups", "restore", "merge", "export", "reembed", "monitor"];
 
 /// Adds the commands of later versions, so that they are known by name.
 pub(crate) fn with_later(mut command: clap::Command) -> clap::Command {
@@ -58,6 +60,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit> {
     match &arguments.command {
         Command::Create(args) => create::run(args, globals, output),
         Command::Add(args) => add::run(args, globals, output),
+        Command::Import(args) => import::run(args, globals, output),
+        Command::Model(args) => model::run(args, output),
         Command::Search(args) => search::run(args, globals, output),
         Command::Get(args) => get::run(args, globals, output),
         Command::Delete(args) => delete::run(args, globals, output),

@@ -1,0 +1,149 @@
+//! `vdb import`: many documents from files, in durable batches.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use serde_json::json;
+use vdb::{Committed, ConflictPolicy, ExtraKeys, Import, ImportFormat, ImportSummary, JsonFields, OnError};
+
+use crate::args::Globals;
+use crate::failure::{Exit, Result};
+use crate::making::Making;
+use crate::model::Model;
+use crate::open;
+use crate::output::Output;
+
+/// Load many documents; makes FILE when there is none. Run it again after an interruption: it goes on
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The store
+    file: PathBuf,
+    /// JSON Lines files, or directories of `.txt` and `.md` files
+    #[arg(required = true, value_name = "SOURCE")]
+    sources: Vec<PathBuf>,
+    /// What the sources are
+    #[arg(long, default_value = "auto")]
+    format: Format,
+    /// What happens to a document whose id exists with another content
+    #[arg(long, default_value = "replace", value_name = "POLICY")]
+    on_conflict: Conflict,
+    /// What happens at a document that cannot be read or added: `stop`, `skip`, or `file=PATH`, which collects it
+    #[arg(long, default_value = "stop", value_name = "POLICY", value_parser = on_error)]
+    on_error: OnError,
+    /// The key of the text in JSON
+    #[arg(long, default_value = "text", value_name = "KEY")]
+    text_field: String,
+    /// The key of the id in JSON
+    #[arg(long, default_value = "id", value_name = "KEY")]
+    id_field: String,
+    /// What becomes of keys that mean nothing: `metadata` keeps them; else they are an error
+    #[arg(long, value_name = "PLACE")]
+    extra: Option<Extra>,
+    /// Leave segments as they are at the end
+    #[arg(long)]
+    no_compact: bool,
+    #[command(flatten)]
+    making: Making,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Auto,
+    Dir,
+    Jsonl,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Conflict {
+    Replace,
+    Keep,
+    Fail,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Extra {
+    Metadata,
+}
+
+fn on_error(text: &str) -> std::result::Result<OnError, String> {
+    match text.split_once('=') {
+        None if text == "stop" => Ok(OnError::Stop),
+        None if text == "skip" => Ok(OnError::Skip),
+        Some(("file", path)) if !path.is_empty() => Ok(OnError::Collect(path.into())),
+        _ => Err("expected stop, skip or file=PATH".to_owned()),
+    }
+}
+
+impl Args {
+    fn import(&self) -> Import {
+        let format = match self.format {
+            Format::Auto => ImportFormat::Auto,
+            Format::Dir => ImportFormat::Directory,
+            Format::Jsonl => ImportFormat::Jsonl,
+        };
+        let policy = match self.on_conflict {
+            Conflict::Replace => ConflictPolicy::Replace,
+            Conflict::Keep => ConflictPolicy::Keep,
+            Conflict::Fail => ConflictPolicy::Fail,
+        };
+        let extra = if self.extra.is_some() { ExtraKeys::Metadata } else { ExtraKeys::Refuse };
+        let fields = JsonFields { id: self.id_field.clone(), text: self.text_field.clone(), extra };
+        Import::new().format(format).on_conflict(policy).on_error(self.on_error.clone()).fields(fields)
+    }
+}
+
+/// Imports, and prints a line for each durable batch, then the sum.
+pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
+    let started = Instant::now();
+    if let Some(missing) = args.sources.iter().find(|source| !source.exists()) {
+        return Err(vdb::Error::NotFound { what: "file", name: missing.display().to_string() }.into());
+    }
+    let model = Model::of_file(&args.file, args.making.model()?.as_ref(), globals)?;
+    let store = open::or_make(&args.file, &args.making, &model, globals, output)?;
+    let control = output.control();
+    let mut printed = Ok(());
+    let result = args.import().control(&control).run(&store, &args.sources, |step| {
+        if printed.is_ok() {
+            printed = committed(step, output);
+        }
+    });
+    printed?;
+    let summary = result?;
+    if !args.no_compact {
+        store.compact(&control)?;
+    }
+    drop(control);
+    store.close()?;
+    summarise(&summary, started, output)
+}
+
+fn committed(step: Committed, output: &mut Output) -> Result<()> {
+    let data = json!({"documents": step.documents, "row": step.row});
+    output.step("committed", &data)
+}
+
+fn summarise(summary: &ImportSummary, started: Instant, output: &mut Output) -> Result<Exit> {
+    let seconds = started.elapsed().as_secs_f64();
+    let data = json!({
+        "added": summary.added, "updated": summary.updated, "skipped": summary.skipped, "failed": summary.failed,
+        "parts": summary.parts, "truncated": summary.truncated, "seconds": seconds, "peak_memory": peak_memory(),
+    });
+    let text = format!(
+        "{} added, {} updated, {} skipped, {} failed in {seconds:.1} s",
+        super::counted(summary.added, "document"),
+        summary.updated,
+        summary.skipped,
+        summary.failed
+    );
+    output.result("summary", &data, text)?;
+    Ok(Exit::Done)
+}
+
+/// The most memory that this process has had, in bytes, as far as the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}

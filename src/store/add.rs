@@ -126,17 +126,13 @@ impl TxnState {
     fn check_vectors(&self, position: u64, ready: &[Ready]) -> Result<Option<usize>> {
         let mut dim = self.dim();
         for (n, document) in ready.iter().enumerate() {
-            // Of one document alone the row says nothing.
-            let row = match position + to_u64(n) {
-                0 if ready.len() == 1 => String::new(),
-                row => format!(" (row {row})"),
-            };
+            let row = position + to_u64(n);
             for (p, vector) in
                 document.parts.iter().enumerate().filter_map(|(p, part)| Some((p, part.vector.as_ref()?)))
             {
                 let what = || match document.parts.len() {
-                    1 => format!("vector of document {:?}{row}", document.id),
-                    _ => format!("vector of part {p} of document {:?}{row}", document.id),
+                    1 => format!("vector of document {:?} (row {row})", document.id),
+                    _ => format!("vector of part {p} of document {:?} (row {row})", document.id),
                 };
                 let expected = *dim.get_or_insert(vector.len());
                 if vector.len() != expected {

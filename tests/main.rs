@@ -14,6 +14,8 @@ mod cli_documents;
 #[cfg(feature = "cli")]
 mod cli_faults;
 #[cfg(feature = "cli")]
+mod cli_import;
+#[cfg(feature = "cli")]
 mod cli_search;
 mod compat;
 mod corrupt;

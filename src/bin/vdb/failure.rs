@@ -63,7 +63,10 @@ pub(crate) enum Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure::Store(error)
+        match error {
+            Error::Row { path, line, source } => Failure::Line { path: Some(path), line, error: *source },
+            error => Failure::Store(error),
+        }
     }
 }
 

@@ -195,10 +195,11 @@ impl Container {
         }
     }
 
-    /// Zeroes the part of a run that lies within the file: it may have held something.
+    /// Zeroes a run: it may have held something. Past the end of the file, too, so that later commits overwrite blocks
+    /// that the file system has allocated, and their syncs need not wait for its journal.
     fn zero(&self, run: Run) -> io::Result<()> {
         let zeros = vec![0; PAGE_LEN * to_usize(run.pages.min(256))];
-        let (mut offset, end) = (run.start * PAGE_BYTES, (run.end() * PAGE_BYTES).min(self.file.len()?));
+        let (mut offset, end) = (run.start * PAGE_BYTES, run.end() * PAGE_BYTES);
         while offset < end {
             let n = to_u64(zeros.len()).min(end - offset);
             self.file.write_at(zeros.get(..to_usize(n)).unwrap_or_default(), offset)?;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::util::Random;
 use vdb::{Control, Document, Durability, Error, Filter, Hit, Metadata, OpenOptions, Query, Snapshot, Store};
 
 /// Values of a vector.
@@ -12,27 +13,8 @@ const TAIL_ROWS: usize = 24;
 /// Documents ever added.
 const DOCUMENTS: usize = 90;
 
-/// A small generator of pseudo-random numbers (splitmix64), so that every run does the same.
-#[derive(Clone, Debug)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below 256.
-    pub(crate) fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    fn vector(&mut self) -> Vec<f32> {
-        (0..DIM).map(|_| f32::from(self.byte()) - 127.5).collect()
-    }
+fn vector(random: &mut Random) -> Vec<f32> {
+    (0..DIM).map(|_| f32::from(random.byte()) - 127.5).collect()
 }
 
 fn metadata(n: usize) -> Metadata {
@@ -52,16 +34,16 @@ fn metadata(n: usize) -> Metadata {
 fn document(n: usize, random: &mut Random) -> Document {
     let text = format!("문서 {n}: {}", "동해물과 백두산이 ".repeat(1 + n % 9));
     let document = match n % 7 {
-        0..=3 => Document::new(text).vector(random.vector()),
+        0..=3 => Document::new(text).vector(vector(random)),
         4 => {
             let (first, second) = (text.find(':').unwrap(), text.len() - 1);
             Document::new(text)
-                .part(0..first, Some(random.vector()))
+                .part(0..first, Some(vector(random)))
                 .part(first..second, None)
-                .part(second..second + 1, Some(random.vector()))
+                .part(second..second + 1, Some(vector(random)))
         }
         5 => Document::new(text),
-        _ => Document::from_vector(random.vector()),
+        _ => Document::from_vector(vector(random)),
     };
     document.id(id(n)).with_metadata(metadata(n))
 }
@@ -236,10 +218,10 @@ fn searches(snapshot: &Snapshot, answers: &mut Vec<Answer>) {
     let mut random = Random(3);
     let [late, korean, _] = filters();
     let queries = [
-        Query::vector(random.vector()).k(5),
-        Query::vector(random.vector()).k(1000),
-        Query::vector(random.vector()).k(7).filter(late),
-        Query::vector(random.vector()).k(7).filter(korean).min_score(0.1),
+        Query::vector(vector(&mut random)).k(5),
+        Query::vector(vector(&mut random)).k(1000),
+        Query::vector(vector(&mut random)).k(7).filter(late),
+        Query::vector(vector(&mut random)).k(7).filter(korean).min_score(0.1),
         Query::like(id(23)).k(4),
         Query::like(id(25)).k(4),
     ];

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::head;
-use crate::sample::Random;
+use crate::util::Random;
 
 /// Bytes between two flips outside the dense ranges: primes, so that every offset in a structure has its turn. The head
 /// is mostly zeros under one checksum.

@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: setup models test lint bench eval-vector corrupt fuzz
+.PHONY: demo install setup models test lint bench eval-vector native-torch corrupt fuzz
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -13,10 +13,18 @@ export VDB_MODELS ?= $(CURDIR)/.local/models
 
 CARGO_FLAGS := --release --locked
 
+# Installs what is missing, builds, and shows vdb at work on the samples. A second run downloads and builds nothing.
+demo:
+	@scripts/demo.sh
+
 # Runs everything that has to pass before a change is taken.
 test: models lint
 	cargo test $(CARGO_FLAGS) -- --show-output
 	RUSTDOCFLAGS=-Dwarnings cargo doc $(CARGO_FLAGS) --no-deps
+
+# Puts the program and its model where they are found without further ado.
+install:
+	@scripts/install.sh
 
 # Checks the machine, installs what is missing, makes .local/venv. Quick when nothing is to be done.
 setup:
@@ -37,6 +45,13 @@ bench: models
 # Measures how well the default model finds texts: make eval-vector DATA=directory
 eval-vector: models
 	VDB_EVAL_DATA=$(abspath $(DATA)) cargo bench --profile release --locked --bench eval_vector
+
+# Loads us into Python beside PyTorch, too, which is several gigabytes.
+native-torch: setup
+	cargo build $(CARGO_FLAGS) --example in_python
+	python3 -m venv .local/torch
+	.local/torch/bin/pip install --quiet --requirement tests/python/requirements.txt torch
+	.local/torch/bin/python tests/python/beside_others.py target/release/examples/libin_python.so torch
 
 # Flips every byte of a small store with several masks: two million files, hours.
 corrupt: setup

@@ -9,7 +9,7 @@ use std::process::Command;
 const WANTED_MACROS: [&str; 2] = ["__OPTIMIZE__", "__AVX2__"];
 
 fn main() {
-    for name in ["shim.cpp", "shim.h", "guard.h", "oracle.cpp"] {
+    for name in ["shim.cpp", "shim.h", "guard.h", "distances.h", "hnsw.cpp", "oracle.cpp"] {
         println!("cargo:rerun-if-changed=src/vector/faiss/{name}");
     }
     println!("cargo:rerun-if-changed=build.rs");
@@ -25,7 +25,10 @@ fn main() {
     if let Some(cache) = faiss.as_deref().and_then(cmake_flags) {
         warn_of_slow_faiss(&shim.get_compiler(), &cache);
     }
-    shim.file("src/vector/faiss/shim.cpp").file("src/vector/faiss/oracle.cpp").compile("vdb_shim");
+    for source in ["shim.cpp", "hnsw.cpp", "oracle.cpp"] {
+        shim.file(Path::new("src/vector/faiss").join(source));
+    }
+    shim.compile("vdb_shim");
 }
 
 /// Returns the directory with FAISS's `include` and `lib`, or `None` when the compiler finds an installed one by itself.

@@ -1,22 +1,20 @@
-//! Measures reading beside a writer that commits without a pause, and scans by filters.
+//! Measures reading beside a writer that commits without a pause.
 
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{Outcome, Random, Report, Shape, directory, id, median, percentile, time};
-use vdb::{Filter, Query, Store};
+use common::{Outcome, Random, Report, Shape, directory, id, percentile, time};
+use vdb::{Query, Store};
 
 const SHAPE: Shape = Shape { dim: 384, text: 200 };
 const STORED: u64 = 20_000;
 const SEARCHES: usize = 300;
 const GETS: usize = 20_000;
-const SCANNED: u64 = 100_000;
 
 fn main() -> Outcome {
     let report = Report::default();
     beside_a_writer(&report)?;
-    filters(&report)?;
     report.finish()
 }
 
@@ -71,29 +69,6 @@ fn print(report: &Report, when: &str, times: &[Vec<f64>; 2]) -> std::io::Result<
         let at = |part| percentile(times.iter().copied(), part);
         let name = format!("{what}, {when}");
         report.line(format!("{name:<32}{:>10.1}{:>10.1}{:>10.1}", at(0.5), at(0.99), at(1.0)))?;
-    }
-    Ok(())
-}
-
-fn filters(report: &Report) -> Result<(), Box<dyn std::error::Error>> {
-    let store = Store::create(directory()?.path().join("filters.vdb"))?;
-    store.add(Shape { dim: 16, text: 200 }.documents(0..SCANNED))?;
-    let snapshot = store.snapshot()?;
-    report.line(format!("{:<32}{:>14}{:>10}", "scan by a filter", "documents/s", "matches"))?;
-    for (name, filter) in [
-        ("year >= 2010", Filter::field("year").gte(2010)),
-        ("language = \"ko\"", Filter::field("language").eq("ko")),
-    ] {
-        let mut matches = 0;
-        let mut times = Vec::new();
-        for _ in 0..7 {
-            let (seconds, count) = time(|| snapshot.count_where(&filter))?;
-            matches = count;
-            times.push(seconds);
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
-        let speed = SCANNED as f64 / median(times);
-        report.line(format!("{name:<32}{speed:>14.0}{matches:>10}"))?;
     }
     Ok(())
 }

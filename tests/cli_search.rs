@@ -12,7 +12,10 @@ const CITIES: &str = r#"{"id": "a", "text": "서울 Seoul", "metadata": {"id": 2
 
 fn cities(flags: &[&str]) -> Scene {
     let scene = Scene::new();
-    assert_eq!(scene.fed(&[&["add", "a.vdb", "-", "--quiet"], flags].concat(), CITIES).exit, Some(0));
+    assert_eq!(
+        scene.fed(&[&["add", "a.vdb", "-", "--quiet", "--model", "none"], flags].concat(), CITIES).exit,
+        Some(0)
+    );
     scene
 }
 
@@ -118,7 +121,7 @@ fn many_queries() {
 fn several_stores_as_one() {
     let scene = cities(&[]);
     let more = "{\"id\": \"d\", \"vector\": [0.9, 0.1]}\n{\"id\": \"e\", \"vector\": [0.1, 0.9]}\n";
-    assert_eq!(scene.fed(&["add", "b.vdb", "-"], more).exit, Some(0));
+    assert_eq!(scene.fed(&["add", "b.vdb", "-", "--model", "none"], more).exit, Some(0));
     let found = |words: &[&str]| -> Vec<(String, String, u64)> {
         let ran = scene.vdb(&[&["search", "a.vdb", "--with", "b.vdb", "--json", "-k", "3"], words].concat());
         assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
@@ -137,7 +140,7 @@ fn several_stores_as_one() {
         .lines();
     assert_eq!((&lines[0]["type"], &lines[0]["data"]["candidates"]), (&json!("plan"), &json!(6)));
 
-    assert_eq!(scene.vdb(&["create", "l2.vdb", "--metric", "l2"]).exit, Some(0));
+    assert_eq!(scene.vdb(&["create", "l2.vdb", "--metric", "l2", "--model", "none"]).exit, Some(0));
     assert_eq!(scene.vdb(&["create", "mine.vdb", "--dim", "2"]).exit, Some(0));
     for (other, code) in [("l2.vdb", "invalid"), ("mine.vdb", "model"), ("none.vdb", "not_found")] {
         let error = scene.vdb(&["search", "a.vdb", "--with", other, "--vector", "[1,0]", "--json"]).error();
@@ -157,9 +160,12 @@ fn plans() {
     };
     let mut all = plan(&[]);
     let ms = all["ms"].take();
-    assert!(["target", "filter", "scan", "fetch"].iter().all(|step| ms[step].as_f64() >= Some(0.0)), "{ms}");
+    assert!(
+        ["target", "filter", "graph", "scan", "fetch"].iter().all(|step| ms[step].as_f64() >= Some(0.0)),
+        "{ms}"
+    );
     let wanted = json!({
-        "mode": "vector", "path": "exact", "segments": 0, "allowed": 3, "candidates": 4, "rescored": 0,
+        "mode": "vector", "path": "exact", "segments": 0, "allowed": 3, "candidates": 3, "rescored": 0,
         "recall_promised": 1.0, "ms": null,
     });
     assert_eq!(all, wanted);
@@ -169,7 +175,7 @@ fn plans() {
     assert_eq!((&compacted["segments"], &compacted["candidates"]), (&json!(1), &json!(3)));
     let ran = scene.vdb(&["search", "a.vdb", "--vector", "[1, 0]", "--explain", "-k", "1"]);
     assert!(
-        ran.stdout.starts_with("plan: exact, 1 segments and the tail, 3 of 3 vectors allowed"),
+        ran.stdout.starts_with("plan: exact, 1 segments and the tail, 3 vectors allowed, 3 compared"),
         "{}",
         ran.stdout
     );

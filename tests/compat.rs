@@ -1,6 +1,7 @@
 //! Compatibility: stores that earlier versions wrote open, answer as they did, and can be written on.
 //!
-//! `VDB_WRITE_FIXTURE=1` writes the fixture of the version under test first; it is committed once a version.
+//! `VDB_WRITE_FIXTURE=1` writes the fixture of the version under test first, if there is none; it is committed once a
+//! version. It also writes the answers of every fixture anew: when something new is asked, lines may only be added.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,16 +56,24 @@ fn unpack(packed: &[u8]) -> Vec<u8> {
     file
 }
 
-fn write_fixture(directory: &Path) {
+fn write_fixture(directory: &Path, build: fn(&Path)) {
     std::fs::create_dir_all(directory).unwrap();
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join(STORE);
-    sample::build_small(&path);
-    let file = std::fs::read(&path).unwrap();
-    std::fs::write(directory.join(PAGES), pack(&file)).unwrap();
+    if !directory.join(PAGES).exists() {
+        build(&path);
+        let file = std::fs::read(&path).unwrap();
+        std::fs::write(directory.join(PAGES), pack(&file)).unwrap();
+    }
+    std::fs::write(&path, unpack(&std::fs::read(directory.join(PAGES)).unwrap())).unwrap();
     let store = OpenOptions::new().read_only(true).open(&path).unwrap();
     let json = serde_json::to_string_pretty(&answers(&store)).unwrap();
     std::fs::write(directory.join(EXPECTED), json + "\n").unwrap();
+}
+
+fn versions() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(fixtures()).unwrap();
+    entries.map(|entry| entry.unwrap().path()).filter(|path| path.join(PAGES).exists()).collect()
 }
 
 fn verify(directory: &Path) {
@@ -81,6 +90,8 @@ fn verify(directory: &Path) {
         assert_eq!(store.check(CheckLevel::Deep, &Control::new()).unwrap().damage, []);
     }
     let store = Store::open(&path).unwrap();
+    let has_index = directory.to_string_lossy().ends_with("-indexed");
+    assert_eq!(store.stats().unwrap().index_bytes > 0, has_index);
     let dim = store.stats().unwrap().dim.unwrap();
     store.add([Document::new("새 문서").id("fresh").vector(vec![1.0; dim])]).unwrap();
     store.compact(&Control::new()).unwrap();
@@ -101,15 +112,19 @@ fn verify(directory: &Path) {
 #[test]
 fn stores_of_every_version_open_and_answer_as_they_did() {
     let current = fixtures().join(env!("CARGO_PKG_VERSION"));
+    let indexed = fixtures().join(concat!(env!("CARGO_PKG_VERSION"), "-indexed"));
     if std::env::var_os("VDB_WRITE_FIXTURE").is_some() {
-        write_fixture(&current);
+        write_fixture(&current, sample::build_small);
+        write_fixture(&indexed, sample::build_indexed);
+        for version in versions() {
+            write_fixture(&version, sample::build_small);
+        }
     }
-    let versions: Vec<PathBuf> = std::fs::read_dir(fixtures())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.join(PAGES).exists())
-        .collect();
-    assert!(versions.contains(&current), "the fixture of this version is missing");
+    let versions = versions();
+    assert!(
+        versions.contains(&current) && versions.contains(&indexed),
+        "a fixture of this version is missing"
+    );
     for version in &versions {
         verify(version);
     }

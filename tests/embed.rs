@@ -1,13 +1,13 @@
 //! Embedding with the real models: figures, independence, splitting, stores.
 
 mod folders;
-mod tiny;
+pub(crate) mod tiny;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
-use vdb::embed::{Chunking, DEFAULT_MODEL, LoadOptions, LocalModel, Models};
+use vdb::embed::{Chunking, DEFAULT_MODEL, LoadOptions, LocalModel, Models, SHREDDED_TOKENS_PER_CHAR};
 use vdb::{Document, Embedder, Error, Filter, Metric, OpenOptions, Query};
 
 const KOREAN: &str =
@@ -67,6 +67,15 @@ fn vectors_are_those_of_the_reference() {
     assert!(identity.weights_sha256.starts_with("53aa5117"));
     assert!(identity.tokenizer_sha256.starts_with("be50c362"));
     assert_eq!(model.tokens_max(), 256);
+}
+
+#[test]
+fn a_model_loaded_late_is_the_same() {
+    let now = load(DEFAULT_MODEL);
+    let late = LoadOptions::new().threads(2).lazy().load(&models(), DEFAULT_MODEL).unwrap();
+    assert_eq!(late.identity(), now.identity());
+    let texts = vec![ENGLISH; 20];
+    assert_eq!(late.embed(&texts).unwrap(), now.embed(&texts).unwrap());
 }
 
 #[test]
@@ -211,5 +220,20 @@ fn a_language_that_the_model_shreds_shows_in_its_tokens() {
     let (korean, english) = (model.tokens_per_char(&[KOREAN]), model.tokens_per_char(&[ENGLISH]));
     assert!(korean > 1.0, "{korean}");
     assert!((0.15..0.3).contains(&english), "{english}");
+    let is_shredded = |text: &str| model.tokens_per_char(&[text]) > SHREDDED_TOKENS_PER_CHAR;
+    for text in [
+        "Die Quantenverschränkung ist ein physikalisches Phänomen der Wechselwirkungen.",
+        "fn main() { let x: Vec<u32> = vec![1, 2]; println!(\"{:?}\", x.iter().sum::<u32>()); }",
+        "2026-11-23T04:00:00 192.168.0.1 0x7ffde4 3.14159 42,17,99",
+    ] {
+        assert!(!is_shredded(text), "{text}");
+    }
+    for text in [
+        "Машинное обучение изучает методы построения алгоритмов.",
+        "機械学習はデータからパターンを学ぶ方法です。",
+        "Η μηχανική μάθηση είναι πεδίο της πληροφορικής",
+    ] {
+        assert!(is_shredded(text), "{text}");
+    }
     assert!(model.tokens_per_char(&[]).abs() < f64::EPSILON);
 }

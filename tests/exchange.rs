@@ -92,6 +92,25 @@ fn ids_of_an_id_map_become_ids_of_documents() {
     }
 }
 
+/// A graph and lists over vectors as they are: the nearest are those that FAISS finds by looking at all of them.
+#[test]
+fn vectors_of_graphs_and_lists_are_imported() {
+    let expected: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(fixture("expected.json")).unwrap()).unwrap();
+    for name in ["hnsw16-flat-l2.faiss", "ivf8-flat-l2.faiss"] {
+        let store = OpenOptions::new().metric(Metric::L2).in_memory().unwrap();
+        let mut txn = store.write().unwrap();
+        assert_eq!(txn.import_faiss(fixture(name)).unwrap(), 200);
+        txn.commit().unwrap();
+        for (query, ids) in
+            queries().iter().zip(expected["indexes"]["flat-l2"]["top10_ids"].as_array().unwrap())
+        {
+            let expected: Vec<String> = ids.as_array().unwrap().iter().map(ToString::to_string).collect();
+            assert_eq!(nearest(&store, query), expected, "{name}");
+        }
+    }
+}
+
 #[test]
 fn an_empty_store_has_nothing_to_export() {
     let store = Store::in_memory().unwrap();

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use vdb::{
-    CancelToken, ConflictPolicy, Control, Error, ErrorKind, ExtraKeys, Import, JsonFields, OnError, Query,
-    Store,
+    CancelToken, ConflictPolicy, Control, Error, ErrorKind, ExtraKeys, Import, JsonFields, OnError,
+    OpenOptions, Query, Store,
 };
 
 struct Files {
@@ -58,6 +58,35 @@ fn a_changed_document_is_updated_and_a_kept_one_is_not() {
     let replaced = Import::new().run(&store, &[&new], |_| {}).unwrap();
     assert_eq!((replaced.updated, replaced.skipped), (1, 1));
     assert_eq!(store.get("1").unwrap().unwrap().text(), Some("ONE"));
+}
+
+#[test]
+fn of_an_id_given_twice_the_last_wins_in_every_run() {
+    let files = Files::new();
+    let line = |id: u32, text: &str| format!("{{\"id\": {id}, \"text\": \"{text}\"}}\n");
+    let between: String = (100..1700).map(|id| line(id, "between")).collect();
+    let path = files.write("a.jsonl", line(1, "first") + &between + &line(1, "last") + &line(2, "same"));
+    for every in [1, 10, 5000] {
+        let store = Store::in_memory().unwrap();
+        for run in 0..3 {
+            let summary = Import::new().commit_every(every).run(&store, &[&path], |_| {}).unwrap();
+            assert_eq!(store.get("1").unwrap().unwrap().text(), Some("last"), "{summary:?}");
+            assert_eq!((summary.added > 0, store.count().unwrap()), (run == 0, 1602));
+        }
+    }
+}
+
+#[test]
+fn commits_come_as_often_as_asked() {
+    let files = Files::new();
+    let path = files.write("a.jsonl", lines(1000));
+    for (every, commits) in [(0, 1000), (1, 1000), (300, 4), (1000, 1), (5000, 1)] {
+        let (store, mut steps) = (Store::in_memory().unwrap(), Vec::new());
+        Import::new().commit_every(every).run(&store, &[&path], |step| steps.push(step.documents)).unwrap();
+        assert!(steps.len() >= commits, "{} commits", steps.len());
+        assert!(every == 0 || steps.windows(2).all(|two| two[1] - two[0] <= every), "{steps:?}");
+        assert_eq!(steps.last(), Some(&1000));
+    }
 }
 
 /// The fault of every kind of bad line, and what is there afterwards.
@@ -167,8 +196,26 @@ fn a_cancelled_import_keeps_what_was_committed() {
 }
 
 #[test]
+fn a_rehearsal_tells_what_the_first_document_would_do_and_adds_nothing() {
+    let files = Files::new();
+    let good = files.write("good.jsonl", "\n{\"text\": \"a\"}\n{\"colour\": 1}\n");
+    let bad = files.write("bad.jsonl", "\n{\"text\": \"a\", \"vector\": [1]}\n{\"text\": \"b\"}\n");
+    let empty = files.write("empty.jsonl", "\n");
+    let store = OpenOptions::new().dim(2).in_memory().unwrap();
+    let import = Import::new();
+    import.rehearse(&store, &[&empty, &good, &bad]).unwrap();
+    import.rehearse(&store, &[&empty]).unwrap();
+    let error = import.rehearse(&store, &[&empty, &bad, &good]).unwrap_err();
+    let Error::Row { path, line: 2, source } = &error else { panic!("{error:?}") };
+    assert_eq!((path, source.kind()), (&bad, ErrorKind::Shape));
+    import.clone().on_error(OnError::Skip).rehearse(&store, &[&bad]).unwrap();
+    assert_eq!(import.rehearse(&store, &["nowhere"]).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(store.count().unwrap(), 0);
+}
+
+#[test]
 fn a_source_that_is_missing_is_named() {
     let store = Store::in_memory().unwrap();
     let error = Import::new().run(&store, &["nowhere.jsonl"], |_| {}).unwrap_err();
-    assert_eq!(error.to_string(), "file \"nowhere.jsonl\" does not exist");
+    assert_eq!(error.to_string(), "source \"nowhere.jsonl\" does not exist");
 }

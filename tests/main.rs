@@ -12,17 +12,25 @@ mod cli;
 #[cfg(feature = "cli")]
 mod cli_documents;
 #[cfg(feature = "cli")]
+mod cli_embed;
+#[cfg(feature = "cli")]
 mod cli_faults;
+#[cfg(feature = "cli")]
+mod cli_fields;
 #[cfg(feature = "cli")]
 mod cli_import;
 #[cfg(feature = "cli")]
 mod cli_search;
 mod compat;
 mod corrupt;
+#[cfg(feature = "cli")]
+mod demo;
 #[cfg(feature = "embed")]
 mod embed;
 mod exchange;
 mod import;
+mod indexes;
+mod merging;
 mod model;
 mod native;
 mod processes;

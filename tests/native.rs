@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -64,5 +65,23 @@ fn the_program_links_neither_reader_nor_writer_of_faiss() {
     assert!(program.contains("main"), "no symbols can be read");
     for forbidden in ["read_index", "write_index", "vdb_oracle"] {
         assert_eq!(containing(&program, forbidden), Vec::<&str>::new(), "in the program");
+    }
+}
+
+/// Two OpenMP runtimes in one process are a known cause of crashes. FAISS and scikit-learn bring one each; we enter none.
+#[test]
+fn a_process_with_other_native_libraries_lives_and_answers_right() {
+    let python = std::env::var_os("VDB_TEST_PYTHON").expect("VDB_TEST_PYTHON is not set: run make test");
+    let program = std::env::current_exe().unwrap();
+    let library = program.parent().unwrap().with_file_name("examples").join("libin_python.so");
+    assert!(library.exists(), "{}: run `cargo build --release --examples`", library.display());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/beside_others.py");
+    for first in ["vdb", "others"] {
+        let output = Command::new(&python).arg(&script).arg(&library).arg(first).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{first} first: {}: {said}", output.status);
+        assert_eq!(output.stdout, b"1000 additions, 4000 searches\n", "{first} first");
+        // One line for each of the three calls of the forked child, and nothing from anyone else.
+        assert_eq!((said.matches("opened before fork").count(), said.lines().count()), (3, 3), "{said}");
     }
 }

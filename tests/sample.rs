@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::util::Random;
-use vdb::{Control, Document, Durability, Error, Filter, Hit, Metadata, OpenOptions, Query, Snapshot, Store};
+use vdb::{
+    Control, Document, Durability, Error, FieldStats, Filter, Hit, Metadata, OpenOptions, Query, Snapshot,
+    SortOrder, Store,
+};
 
 /// Values of a vector.
 pub(crate) const DIM: usize = 16;
@@ -54,7 +57,7 @@ fn id(n: usize) -> String {
 
 /// Builds the store: three segments (one compacted, two with gaps), a tail, dead rows in all of them.
 pub(crate) fn build(path: &Path) {
-    build_of(path, [20, 50, 80, DOCUMENTS]);
+    build_of(path, [20, 50, 80, DOCUMENTS], &options());
 }
 
 /// The same as a writer leaves it that is killed after one more commit.
@@ -69,13 +72,21 @@ pub(crate) fn build_killed(path: &Path) {
 
 /// The same with fewer documents, to be kept in the repository.
 pub(crate) fn build_small(path: &Path) {
-    build_of(path, [12, 38, 62, 66]);
+    build_of(path, [12, 38, 62, 66], &options());
+}
+
+/// The same as [`build_small`], with an index of the compacted segment.
+pub(crate) fn build_indexed(path: &Path) {
+    build_of(path, [12, 38, 62, 66], &options().index_rows_min(1));
+}
+
+fn options() -> OpenOptions {
+    OpenOptions::new().tail_bytes_max(TAIL_ROWS * DIM * 4).durability(Durability::Process)
 }
 
 /// `ends`: how many documents there are after each of four additions.
-fn build_of(path: &Path, ends: [usize; 4]) {
-    let options = OpenOptions::new().tail_bytes_max(TAIL_ROWS * DIM * 4).durability(Durability::Process);
-    let store = options.create(path).unwrap();
+fn build_of(path: &Path, ends: [usize; 4], options: &OpenOptions) {
+    let store = options.clone().create(path).unwrap();
     let mut random = Random(1);
     let mut add = |range: std::ops::Range<usize>| {
         let documents: Vec<Document> = range.map(|n| document(n, &mut random)).collect();
@@ -194,6 +205,7 @@ pub(crate) fn ask(store: &Store) -> Vec<Answer> {
             snapshot.count_where(filter).map(|n| n.to_string()),
         ));
     }
+    by_field(&snapshot, &mut answers);
     for n in 0..DOCUMENTS + 2 {
         let get = snapshot.get(&id(n)).map(|d| d.map_or("none".into(), |d| describe(&d)));
         answers.push(Answer::one(format!("get {n}"), get));
@@ -212,6 +224,28 @@ pub(crate) fn ask(store: &Store) -> Vec<Answer> {
     });
     answers.push(Answer::one("stats", stats));
     answers
+}
+
+/// What there is of fields; indexed fields and others answer the same.
+fn by_field(snapshot: &Snapshot, answers: &mut Vec<Answer>) {
+    let fields = snapshot.fields().map(|all| {
+        let row = |field: &FieldStats| {
+            format!(
+                "{} {} {} {} {} {}",
+                field.name, field.documents, field.values, field.numbers, field.strings, field.others
+            )
+        };
+        all.iter().map(row).collect()
+    });
+    answers.push(Answer::many("fields", fields));
+    for field in ["lang", "n"] {
+        let counts = snapshot.count_by(field, &filters()[0]);
+        let rows = counts.map(|all| all.iter().map(|of| format!("{} {}", of.value, of.count)).collect());
+        answers.push(Answer::many(format!("count by {field}"), rows));
+        let sorted = snapshot.documents().sort(field, SortOrder::Descending);
+        let ids = sorted.map(|document| document.map(|d| d.id_ref().unwrap_or("no id").to_owned()));
+        answers.push(Answer::stream(&format!("sorted by {field}"), ids));
+    }
 }
 
 fn searches(snapshot: &Snapshot, answers: &mut Vec<Answer>) {

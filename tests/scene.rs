@@ -1,11 +1,11 @@
 //! A place to run the program in, and what it left behind.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use vdb::{Document, Store};
+use vdb::{Document, ModelIdentity, OpenOptions, Store};
 
 /// A directory in which `vdb` runs, so that its messages name files without a path.
 pub(crate) struct Scene(tempfile::TempDir);
@@ -37,11 +37,31 @@ impl Scene {
         Ran::of(self.command(words).output().unwrap())
     }
 
+    /// Runs with the models of another directory.
+    pub(crate) fn with_models(&self, models: impl AsRef<Path>, words: &[&str]) -> Ran {
+        Ran::of(self.command(words).env("VDB_MODELS", models.as_ref()).output().unwrap())
+    }
+
     /// Runs with `input` on standard input.
     pub(crate) fn fed(&self, words: &[&str], input: impl AsRef<[u8]>) -> Ran {
         let (mut command, path) = (self.command(words), self.path("fed"));
         std::fs::write(&path, input).unwrap();
         Ran::of(command.stdin(std::fs::File::open(&path).unwrap()).output().unwrap())
+    }
+
+    /// A store of one document, whose model `mini` nobody has.
+    pub(crate) fn with_model_mini(&self, name: &str) {
+        let model = ModelIdentity {
+            name: "mini".into(),
+            dim: 2,
+            pooling: "mean".into(),
+            normalised: true,
+            weights_sha256: "ab".repeat(32),
+            tokenizer_sha256: "cd".repeat(32),
+        };
+        let store = OpenOptions::new().model(model).create(self.path(name)).unwrap();
+        store.add([Document::new("text").id("a").vector(vec![1.0, 0.0])]).unwrap();
+        store.close().unwrap();
     }
 
     /// A store with some documents, of which some are deleted.
@@ -58,7 +78,7 @@ impl Scene {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Ran {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),

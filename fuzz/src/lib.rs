@@ -11,6 +11,12 @@ mod checksum;
 mod codec;
 #[path = "../../src/error.rs"]
 pub mod error;
+#[path = "../../src/filter/mod.rs"]
+mod filter;
+#[path = "../../src/json/mod.rs"]
+mod json;
+#[path = "../../src/limits.rs"]
+mod limits;
 #[path = "../../src/storage/mod.rs"]
 mod storage;
 

@@ -5,6 +5,8 @@
 #![deny(clippy::indexing_slicing)]
 
 mod bitmap;
+pub(crate) mod index;
+mod indexes;
 mod read;
 mod record;
 mod rows;
@@ -12,12 +14,14 @@ mod table;
 mod write;
 
 pub(crate) use bitmap::{add_rows, load_rows};
+pub(crate) use indexes::{drop_index, drop_orphans, indexes, put_index};
 pub(crate) use read::{ReadTxn, Rows};
 pub(crate) use record::{
-    Counters, DocumentRecord, ModelRecord, PartRecord, Record, SegmentRecord, SpaceRecord, VECTORS_F32,
+    Counters, DocumentRecord, FieldRecord, ModelRecord, PartRecord, Record, SegmentIndexRecord,
+    SegmentRecord, SpaceRecord, VECTORS_F32,
 };
 pub(crate) use rows::{
-    blob, blobs, counters, id_row, initialise, keys, put_counters, settings, store, tail_row, tail_value,
+    blob, blobs, counters, documents, id_row, initialise, put_counters, settings, store, tail_row, tail_value,
 };
 pub(crate) use table::Table;
 pub(crate) use write::{Tables, WriteTxn};

@@ -20,6 +20,9 @@ pub(crate) trait Rows {
 
     /// Calls `visit` with each row from `from` on, in the order of the keys, until it answers `false`.
     fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> Result<()>;
+
+    /// The last key that is not after `key`.
+    fn floor(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>>;
 }
 
 /// Reads a record, if the key has one.
@@ -113,6 +116,18 @@ pub(super) fn scan_table(
     Ok(())
 }
 
+/// Finds the last key that is not after `key` in any open table.
+pub(super) fn floor_key(
+    container: &Container,
+    open: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>> {
+    let last = guarded(container, "read", || {
+        open.range::<&[u8]>((Bound::Unbounded, Bound::Included(key)))?.next_back().transpose()
+    })?;
+    Ok(last.map(|(key, _)| key.value().to_vec()))
+}
+
 impl Rows for ReadTxn {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let open = self.table(table)?;
@@ -124,5 +139,9 @@ impl Rows for ReadTxn {
 
     fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         scan_table(&self.container, table, self.table(table)?, from, visit)
+    }
+
+    fn floor(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        floor_key(&self.container, self.table(table)?, key)
     }
 }

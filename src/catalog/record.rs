@@ -30,7 +30,7 @@ pub(crate) struct StoreRecord {
 pub(crate) struct SettingsRecord {
     /// Whether texts are indexed for full-text search.
     pub(crate) text_index: bool,
-    /// The kind of index wanted: `auto`.
+    /// The kind of index wanted: `auto`, `exact` or `hnsw`.
     pub(crate) index: String,
     /// The space that documents are added to.
     pub(crate) active_space: u64,
@@ -119,6 +119,30 @@ pub(crate) struct SegmentRecord {
     pub(crate) rows_offset: Option<u64>,
 }
 
+/// The index of a segment.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentIndexRecord {
+    pub(crate) blob: u64,
+}
+
+/// The state of the index over metadata.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IndexRecord {
+    /// The next number of a field, from 1 on.
+    pub(crate) next_field: u32,
+    /// Whether documents were ever left out.
+    pub(crate) leaves_out: bool,
+}
+
+/// An indexed field of the metadata.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldRecord {
+    /// The number under which its postings are.
+    pub(crate) number: u32,
+    /// Whether a document ever had several values.
+    pub(crate) is_multiple: bool,
+}
+
 /// What every record can do.
 pub(crate) trait Record: Sized {
     /// As stored, without the table's checksum.
@@ -167,8 +191,12 @@ pub(crate) fn fuzz_rows(bytes: &[u8]) {
         assert_eq!(again.ok().as_ref(), Some(&document));
     }
     let _ = SegmentRecord::decode(bytes);
+    let _ = SegmentIndexRecord::decode(bytes);
     let _ = crate::storage::BlobRecord::decode(bytes);
     let _ = super::bitmap::decode(bytes);
+    let _ = IndexRecord::decode(bytes);
+    let _ = FieldRecord::decode(bytes);
+    let _ = super::index::decode_leaf(bytes);
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::read::{Rows, find};
-use super::record::{Counters, Record, SettingsRecord, SpaceRecord, StoreRecord};
+use super::record::{Counters, DocumentRecord, Record, SettingsRecord, SpaceRecord, StoreRecord};
 use super::table::Table;
 use super::write::WriteTxn;
 use crate::codec::{key, key_number};
@@ -16,7 +16,7 @@ const SETTINGS: &[u8] = b"settings";
 const COUNTERS: &[u8] = b"counters";
 
 /// Makes the tables of a new store, in its first commit.
-pub(crate) fn initialise(file: &OpenFile, space: &SpaceRecord) -> Result<()> {
+pub(crate) fn initialise(file: &OpenFile, space: &SpaceRecord, index: &str) -> Result<()> {
     let txn = WriteTxn::begin(file)?;
     let mut tables = txn.tables()?;
     for table in Table::ALL {
@@ -29,10 +29,11 @@ pub(crate) fn initialise(file: &OpenFile, space: &SpaceRecord) -> Result<()> {
         created_by: env!("CARGO_PKG_VERSION").to_owned(),
     };
     tables.put_record(Table::Meta, STORE, &store)?;
-    let settings = SettingsRecord { text_index: false, index: "auto".into(), active_space: 0 };
+    let settings = SettingsRecord { text_index: false, index: index.into(), active_space: 0 };
     tables.put_record(Table::Meta, SETTINGS, &settings)?;
     put_counters(&mut tables, &Counters { commit: 1, ..Counters::default() })?;
     tables.put_record(Table::Spaces, &key(0), space)?;
+    super::index::create(&mut tables)?;
     drop(tables);
     txn.commit()
 }
@@ -107,12 +108,13 @@ pub(crate) fn id_row(rows: &dyn Rows, id: &str) -> Result<Option<u64>> {
     }
 }
 
-/// The keys of a table.
-pub(crate) fn keys(rows: &dyn Rows, table: Table) -> Result<Vec<Vec<u8>>> {
-    let mut keys = Vec::new();
-    rows.scan(table, &[], &mut |key, _| {
-        keys.push(key.to_vec());
-        Ok(true)
+/// At most `limit` documents from row `from` on, with their first rows.
+pub(crate) fn documents(rows: &dyn Rows, from: u64, limit: usize) -> Result<Vec<(u64, DocumentRecord)>> {
+    let mut page = Vec::new();
+    rows.scan(Table::Documents, &key(from), &mut |row, value| {
+        let number = key_number(row).ok_or_else(|| Table::Documents.damage(row, "key is no number"))?;
+        page.push((number, DocumentRecord::decode(value)?));
+        Ok(page.len() < limit)
     })?;
-    Ok(keys)
+    Ok(page)
 }

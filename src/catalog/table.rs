@@ -28,9 +28,9 @@ pub(crate) enum Table {
     Continuation,
     /// Blob id -> place, length, checksums.
     Blobs,
-    /// Indexed metadata fields.
+    /// Name of a metadata field -> its number in the index.
     Fields,
-    /// Field value -> bitmap of rows.
+    /// Number of the field, key of a value, row -> a leaf of postings from there on.
     Postings,
     /// Full-text segment id -> blob, statistics.
     TextSegments,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, WriteTransaction};
 
-use super::read::{Rows, Visit, find, scan_table};
+use super::read::{Rows, Visit, find, floor_key, scan_table};
 use super::record::Record;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ impl WriteTxn {
         Ok(Tables { container: &self.container, txn, open: Default::default() })
     }
 
-    /// Makes everything durable and visible: two `fdatasync`.
+    /// Makes everything durable and visible: one `fdatasync`, or two.
     pub(crate) fn commit(mut self) -> Result<()> {
         self.container.check_process()?;
         let txn = self.txn.take().ok_or_else(|| Error::invalid("transaction", "it has ended"))?;
@@ -124,11 +124,11 @@ impl<'t> Tables<'t> {
         find(self, table, key)
     }
 
-    /// Removes a row, if it is there.
-    pub(crate) fn remove(&mut self, table: Table, key: &[u8]) -> Result<()> {
+    /// Removes a row; tells whether it was there.
+    pub(crate) fn remove(&mut self, table: Table, key: &[u8]) -> Result<bool> {
         let container = self.container;
         let open = self.table_mut(table)?;
-        guarded(container, "write", || open.remove(key).map(drop))
+        guarded(container, "write", || open.remove(key).map(|old| old.is_some()))
     }
 }
 
@@ -157,5 +157,9 @@ impl Rows for Tables<'_> {
 
     fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         scan_table(self.container, table, self.table(table)?, from, visit)
+    }
+
+    fn floor(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        floor_key(self.container, self.table(table)?, key)
     }
 }

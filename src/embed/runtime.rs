@@ -26,14 +26,14 @@ pub(super) fn environment(models: &Models) -> Result<Environment> {
         return Ok(environment.clone());
     }
     let asked = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let ours = models.root().join(RUNTIME_DIRECTORY).join(LIBRARY);
+    let ours = library(models);
     let path = match asked {
         // The loader takes a relative path to be beside the program.
         Some(path) => std::path::absolute(&path).unwrap_or(path),
-        None if ours.exists() => ours.clone(),
+        None if ours.exists() => ours,
         None => PathBuf::from(LIBRARY),
     };
-    let builder = ort::init_from(&path).map_err(|error| unavailable(&error, &path, &ours))?;
+    let builder = ort::init_from(&path).map_err(|error| unavailable(&error, &path, models))?;
     let new = builder
         .with_name("vdb")
         .with_telemetry(false)
@@ -42,12 +42,17 @@ pub(super) fn environment(models: &Models) -> Result<Environment> {
     Ok(environment.insert(new).clone())
 }
 
-fn unavailable(error: &LoadDynamicError, path: &Path, ours: &Path) -> Error {
+/// Where the library is beside the models.
+fn library(models: &Models) -> PathBuf {
+    models.root().join(RUNTIME_DIRECTORY).join(LIBRARY)
+}
+
+fn unavailable(error: &LoadDynamicError, path: &Path, models: &Models) -> Error {
     let reason = match error {
         LoadDynamicError::Dlopen { .. } if path == Path::new(LIBRARY) => format!(
-            "{} does not exist, nor does the system have {LIBRARY}; `make models` in the source directory of vdb gets \
-             it, ORT_DYLIB_PATH names another",
-            ours.display()
+            "{} does not exist, nor does the system have {LIBRARY}; {}, ORT_DYLIB_PATH names another",
+            library(models).display(),
+            models.remedy()
         ),
         other => other.to_string(),
     };

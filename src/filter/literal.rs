@@ -17,6 +17,18 @@ pub(crate) enum Literal {
     Date(Date),
 }
 
+impl Literal {
+    /// Takes a value of checked JSON; none if it is an array or an object.
+    pub(crate) fn read(json: &str) -> Option<Self> {
+        Some(match Scalar::read(json)? {
+            Scalar::Null => Literal::Null,
+            Scalar::Bool(value) => Literal::Bool(value),
+            Scalar::Number(token) => Literal::Number(Number::from_token(token)),
+            Scalar::String(text) => Literal::String(text.into_owned()),
+        })
+    }
+}
+
 /// A JSON number token, compared exactly by value.
 #[derive(Clone, Debug)]
 pub(crate) struct Number(String);

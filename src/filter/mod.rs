@@ -7,6 +7,7 @@
 
 mod builder;
 mod date;
+mod entries;
 mod eval;
 mod expression;
 mod fault;
@@ -16,16 +17,18 @@ mod node;
 mod operand;
 mod parse;
 mod pattern;
+pub(crate) mod value;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use builder::Field;
 pub use expression::{Candidate, Filter};
 pub use operand::Operand;
 
 pub(crate) use date::Date;
+pub(crate) use entries::{Entry, all_entries, entries, values};
 pub(crate) use literal::{Literal, Number, Set};
 pub(crate) use lookup::reach;
 pub(crate) use node::{Bound, Node, Subject, Test};

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use crate::codec::{key, key_number};
+
 /// Compares two number tokens by value, exactly: `1`, `1.0` and `10e-1` are equal, nothing is rounded.
 ///
 /// Cost: linear in the tokens, whatever their exponents; no allocation.
@@ -20,6 +22,118 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
 fn small_integer(token: &str) -> Option<i64> {
     if token.len() <= 18 { token.parse().ok() } else { None }
 }
+
+/// Appends bytes that order numbers by value: equal tokens give equal bytes, and no key is the beginning of another.
+///
+/// Digits past the first `digits_max`, and exponents of more than 17 digits, are cut: returns whether some were, so that
+/// different numbers may share the key. A key that was cut is shared by none that was not.
+pub(crate) fn sort_key(token: &str, digits_max: usize, out: &mut Vec<u8>) -> bool {
+    let number = Decimal::split(token);
+    let sign = number.sign();
+    out.push(SIGN_ZERO.saturating_add_signed(sign));
+    if sign == 0 {
+        return false;
+    }
+    let start = out.len();
+    let exponent = number.small_exponent();
+    match exponent {
+        Some(exponent) if exponent.abs() <= SHORT_EXPONENT => {
+            out.push(EXPONENT_ZERO.saturating_add_signed(i8::try_from(exponent).unwrap_or(0)));
+        }
+        Some(exponent) => {
+            out.push(if exponent < 0 { EXPONENT_SMALL } else { EXPONENT_LARGE });
+            out.extend(key(exponent.wrapping_sub(i64::MIN).cast_unsigned()));
+        }
+        None => out.push(if number.exponent.sign < 0 { EXPONENT_TINY } else { EXPONENT_HUGE }),
+    }
+    let digits: Vec<u8> =
+        number.whole.bytes().chain(number.fraction.bytes()).map(|digit| digit - b'0').collect();
+    let len = digits.iter().rposition(|&digit| digit != 0).map_or(0, |last| last + 1);
+    let cut = exponent.is_none() || len > digits_max;
+    if exponent.is_some() {
+        let kept = digits.get(..len.min(digits_max)).unwrap_or_default();
+        out.extend(kept.chunks(2).map(|pair| 1 + 10 * pair[0] + pair.get(1).unwrap_or(&0)));
+    }
+    out.push(if cut { DIGITS_CUT } else { DIGITS_END });
+    if sign < 0 {
+        for byte in out.iter_mut().skip(start) {
+            *byte = !*byte;
+        }
+    }
+    cut
+}
+
+/// Whether a key of [`sort_key`] was cut.
+pub(crate) fn is_cut(key: &[u8]) -> bool {
+    match (key.first(), key.last()) {
+        (Some(&sign), Some(&last)) if sign < SIGN_ZERO => last == !DIGITS_CUT,
+        (Some(&sign), Some(&last)) if sign > SIGN_ZERO => last == DIGITS_CUT,
+        _ => false,
+    }
+}
+
+/// A token of the number that a key of [`sort_key`] stands for; none for other bytes and for keys that were cut.
+pub(crate) fn from_sort_key(key: &[u8]) -> Option<String> {
+    let (&sign, rest) = key.split_first()?;
+    let mask = match sign.cmp(&SIGN_ZERO) {
+        Ordering::Equal => return rest.is_empty().then(|| "0".to_owned()),
+        Ordering::Less => u8::MAX,
+        Ordering::Greater => 0,
+    };
+    let rest: Vec<u8> = rest.iter().map(|byte| byte ^ mask).collect();
+    let (&first, rest) = rest.split_first()?;
+    let (exponent, rest) = match first {
+        EXPONENT_SMALL | EXPONENT_LARGE => {
+            let (bytes, rest) = rest.split_at_checked(size_of::<u64>())?;
+            (key_number(bytes)?.cast_signed().wrapping_add(i64::MIN), rest)
+        }
+        EXPONENT_TINY | EXPONENT_HUGE => return None,
+        short => (i64::from(short) - i64::from(EXPONENT_ZERO), rest),
+    };
+    let (&last, pairs) = rest.split_last()?;
+    if last != DIGITS_END || !pairs.iter().all(|pair| (1..=100).contains(pair)) {
+        return None;
+    }
+    let digits: String = pairs
+        .iter()
+        .flat_map(|pair| [(pair - 1) / 10, (pair - 1) % 10])
+        .map(|digit| char::from(b'0' + digit))
+        .collect();
+    let sign = if sign < SIGN_ZERO { "-" } else { "" };
+    Some(format!("{sign}{}", plain(digits.trim_end_matches('0'), exponent)?))
+}
+
+/// Writes `0.digits * 10^exponent` as people do.
+fn plain(digits: &str, exponent: i64) -> Option<String> {
+    let len = i64::try_from(digits.len()).ok()?;
+    let zeros = |n: i64| "0".repeat(usize::try_from(n).unwrap_or(0));
+    match exponent {
+        -6..=0 => Some(format!("0.{}{digits}", zeros(-exponent))),
+        1..=64 if len <= exponent && exponent - len <= 20 => {
+            Some(format!("{digits}{}", zeros(exponent - len)))
+        }
+        _ if (1..len).contains(&exponent) => {
+            let (whole, fraction) = digits.split_at_checked(usize::try_from(exponent).ok()?)?;
+            Some(format!("{whole}.{fraction}"))
+        }
+        _ => {
+            let (whole, fraction) = digits.split_at_checked(1)?;
+            let point = if fraction.is_empty() { "" } else { "." };
+            Some(format!("{whole}{point}{fraction}e{}", exponent - 1))
+        }
+    }
+}
+
+const SIGN_ZERO: u8 = 1;
+/// Exponents up to this size take one byte.
+const SHORT_EXPONENT: i64 = 100;
+const EXPONENT_TINY: u8 = 1;
+const EXPONENT_SMALL: u8 = 16;
+const EXPONENT_ZERO: u8 = 128;
+const EXPONENT_LARGE: u8 = 240;
+const EXPONENT_HUGE: u8 = 255;
+const DIGITS_END: u8 = 0;
+const DIGITS_CUT: u8 = 255;
 
 /// A number as `0.D * 10^(point + exponent)`, where D is `whole` followed by `fraction` and starts with no zero.
 struct Decimal<'a> {
@@ -65,6 +179,16 @@ impl<'a> Decimal<'a> {
             (false, true) => -1,
             (false, false) => 1,
         }
+    }
+
+    /// The exponent of `0.D`, unless it is written with too many digits.
+    fn small_exponent(&self) -> Option<i64> {
+        let written =
+            if self.exponent.digits.is_empty() { 0 } else { self.exponent.digits.parse::<i64>().ok()? };
+        if self.exponent.digits.len() > 17 {
+            return None;
+        }
+        i64::try_from(self.exponent.sign * i128::from(written) + self.point).ok()
     }
 
     /// Compares the absolute values of two numbers that are not zero.
@@ -183,7 +307,86 @@ mod tests {
         format!("{sign}{whole}{point}{fraction}e{}", exponent + i32::try_from(shift).unwrap())
     }
 
+    /// The key, and whether it was cut.
+    fn keyed(token: &str) -> (Vec<u8>, bool) {
+        let mut key = Vec::new();
+        let cut = sort_key(token, 40, &mut key);
+        assert_eq!(is_cut(&key), cut, "{token}");
+        match from_sort_key(&key) {
+            Some(again) => assert_eq!(compare(&again, token), Ordering::Equal, "{token} {again}"),
+            None => assert!(cut, "{token}"),
+        }
+        (key, cut)
+    }
+
+    /// Numbers of the same key are equal unless it was cut; other keys are in the order of the numbers.
+    fn keys_agree(a: &str, b: &str) {
+        let ((left, cut), (right, also)) = (keyed(a), keyed(b));
+        let order = left.cmp(&right);
+        if cut && order.is_eq() {
+            assert!(also, "{a} {b}");
+        } else {
+            assert_eq!(order, compare(a, b), "{a} {b}");
+        }
+        assert!(order.is_eq() || !left.starts_with(&right), "{a} {b}");
+    }
+
+    #[test]
+    fn keys_of_strange_numbers() {
+        let nines = "9".repeat(41);
+        let tokens = [
+            "0",
+            "-0.0e7",
+            "1",
+            "1.0",
+            "10e-1",
+            "-1",
+            "12",
+            "120",
+            "1.2e3",
+            "-12",
+            "0.1",
+            "-0.01",
+            "1e100",
+            "1e101",
+            "-1e101",
+            "1e-101",
+            "1e-99",
+            "9.9e99999999999999999",
+            "1e999999999999999999999",
+            "-1e999999999999999999999",
+            "2e999999999999999999999",
+            "1e-999999999999999999999",
+            "-1e-999999999999999999999",
+            &nines,
+            &nines[..40],
+            "18446744073709551616",
+            "9007199254740993",
+            "9007199254740992",
+            "0.1000000000000000055",
+        ];
+        for a in tokens {
+            for b in tokens {
+                keys_agree(a, b);
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn keys_sort_as_numbers(
+            a in -9_999_i64..9_999, b in -9_999_i64..9_999, ea in -130_i32..130, eb in -130_i32..130,
+            sa in 0_usize..60, sb in 0_usize..60,
+        ) {
+            keys_agree(&token(a, ea, sa), &token(b, eb, sb));
+            keys_agree(&a.to_string(), &token(b, eb % 3, sb));
+        }
+
+        #[test]
+        fn keys_of_integers_are_exact(a: i128, step in -2_i128..3) {
+            keys_agree(&a.to_string(), &a.saturating_add(step).to_string());
+        }
+
         #[test]
         fn agrees_with_scaled_integers(
             a in -99_999_999_i64..99_999_999, b in -99_999_999_i64..99_999_999,

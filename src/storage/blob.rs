@@ -61,10 +61,53 @@ impl BlobRecord {
     }
 }
 
+/// How a blob comes to be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// By the commit that is being made, whose sync covers the blob. A failed write must fail that commit.
+    InThisCommit,
+    /// By a later commit, after [`Container::sync_blobs`]. A failed write harms nobody.
+    AfterSync,
+}
+
+/// Blobs that no commit names yet: their pages are given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Unnamed {
+    container: Arc<Container>,
+    runs: Vec<Run>,
+}
+
+impl Unnamed {
+    /// None so far.
+    pub(crate) fn new(container: &Arc<Container>) -> Self {
+        Unnamed { container: Arc::clone(container), runs: Vec::new() }
+    }
+
+    /// Takes charge of another blob.
+    pub(crate) fn add(&mut self, record: &BlobRecord) {
+        self.runs.push(record.run());
+    }
+
+    /// Lets go of all, for a commit is about to name them. Should it fail, nobody knows whether it does: their pages must
+    /// not be used again by this handle.
+    pub(crate) fn name(mut self) {
+        self.runs.clear();
+    }
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        for run in self.runs.drain(..) {
+            self.container.release(run);
+        }
+    }
+}
+
 /// Writes one blob, front to back, into pages reserved for it.
 #[derive(Debug)]
 pub(crate) struct BlobWriter {
     container: Arc<Container>,
+    naming: Naming,
     reserved: Run,
     written: u64,
     buffer: Vec<u8>,
@@ -74,11 +117,12 @@ pub(crate) struct BlobWriter {
 
 impl BlobWriter {
     /// Reserves room for at most `max_bytes`; what is not used is given back at the end.
-    pub(crate) fn new(container: &Arc<Container>, max_bytes: u64) -> Result<Self> {
+    pub(crate) fn new(container: &Arc<Container>, max_bytes: u64, naming: Naming) -> Result<Self> {
         container.check_poison()?;
         let reserved = container.allocate(max_bytes.div_ceil(PAGE_BYTES).max(1))?;
         Ok(BlobWriter {
             container: Arc::clone(container),
+            naming,
             reserved,
             written: 0,
             buffer: Vec::with_capacity(CHUNK_BYTES),
@@ -95,7 +139,8 @@ impl BlobWriter {
     /// Appends `data`.
     ///
     /// # Errors
-    /// `Limit` past the reservation; `Io` when writing fails, after which the container is poisoned.
+    /// `Limit` past the reservation; `Io` when writing fails, after which the container is poisoned if the blob was to be
+    /// named in this commit.
     pub(crate) fn write(&mut self, mut data: &[u8]) -> Result<()> {
         let max = self.reserved.pages * PAGE_BYTES;
         let found = self.len() + to_u64(data.len());
@@ -129,8 +174,7 @@ impl BlobWriter {
         let padded = to_usize(len.next_multiple_of(PAGE_BYTES));
         self.buffer.resize(padded, 0);
         let offset = self.reserved.start * PAGE_BYTES + self.written;
-        let result = self.container.file.write_at(&self.buffer, offset);
-        self.container.poisoning(result).map_err(self.container.io("write"))?;
+        self.container.write_blob(&self.buffer, offset, self.naming).map_err(self.container.io("write"))?;
         self.written += len;
         self.buffer.clear();
         Ok(())
@@ -190,6 +234,16 @@ impl Blob {
     /// The length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Its bytes, without a look at any checksum: for what is checked otherwise before it is used.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// Its bytes, without a look at any checksum: for what is then read only where [`Blob::bytes`] has verified it.
+    pub(crate) fn unverified(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The bytes of a range, with the chunks that it touches verified; each is verified once.
@@ -265,7 +319,7 @@ impl Container {
         let copy = |at: u64, n: usize, buffer: &mut [u8]| -> io::Result<()> {
             let buffer = buffer.get_mut(..n).ok_or(io::ErrorKind::InvalidInput)?;
             self.file.read_at(buffer, run.start * PAGE_BYTES + at)?;
-            self.poisoning(self.file.write_at(buffer, to.start * PAGE_BYTES + at))
+            self.write_blob(buffer, to.start * PAGE_BYTES + at, Naming::InThisCommit)
         };
         while done < len {
             let n = to_usize(len - done).min(CHUNK_BYTES);

@@ -14,6 +14,7 @@ use super::header::{HEADER_LEN, READER_BASE};
 use super::layout::{
     DATA_OFFSET, DATA_PAGE, PAGE_BYTES, Preamble, SUPERBLOCK_A_OFFSET, SUPERBLOCK_B_OFFSET, SUPERBLOCK_LEN,
 };
+use super::manifest::Unsynced;
 use super::open::Settings;
 use super::pages::{Place, StreamMap};
 use super::stream::SumPage;
@@ -53,6 +54,8 @@ pub(crate) struct Sabotage {
     pub(crate) map_after_sync: bool,
     /// Move an extent with one sync instead of two.
     pub(crate) move_with_one_sync: bool,
+    /// Leave the first sync of a commit out, and the manifest too.
+    pub(crate) publish_without_manifest: bool,
 }
 
 /// What changes when the writer writes.
@@ -67,6 +70,7 @@ pub(super) struct State {
     pub(super) unmapped: Vec<Run>,
     /// Checksum pages that differ from the file.
     pub(super) dirty_sums: BTreeSet<u64>,
+    pub(super) unsynced: Unsynced,
 }
 
 /// One open file.
@@ -94,7 +98,7 @@ pub(crate) struct Container {
 }
 
 /// Takes a lock whose holders leave nothing half done.
-pub(super) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -123,6 +127,7 @@ impl Container {
                 space: FreeSpace::new(DATA_PAGE),
                 unmapped: Vec::new(),
                 dirty_sums: BTreeSet::new(),
+                unsynced: Unsynced::default(),
             }),
             sums: RwLock::default(),
             header: Mutex::new([0; HEADER_LEN]),
@@ -211,6 +216,7 @@ impl Container {
         let end = map.runs().iter().map(|run| run.end()).fold(file_pages, u64::max);
         if self.role == Role::Writer {
             self.forget_unclean(&map).map_err(self.io("read"))?;
+            self.withdraw_incomplete(&map).map_err(self.io("recover"))?;
         }
         self.check_floor(&map, block.txn_floor)?;
         let mut state = hold(&self.state);
@@ -442,7 +448,9 @@ impl Container {
     pub(crate) fn trim(&self) -> Result<()> {
         self.check_poison()?;
         self.ripen()?;
-        let end = hold(&self.state).space.trim() * PAGE_BYTES;
+        // Nobody takes pages at the end, to write them there, before the file is shorter.
+        let mut state = hold(&self.state);
+        let end = state.space.trim() * PAGE_BYTES;
         if self.file.len().map_err(self.io("read"))? > end {
             self.poisoning(self.file.set_len(end)).map_err(self.io("truncate"))?;
         }

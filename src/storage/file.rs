@@ -35,7 +35,8 @@ pub(crate) enum Wait {
 ///
 /// Contract: a read past the end is `UnexpectedEof`. A write past the end grows the file, the gap reads as zeros.
 /// After `sync` returns, everything written before the call survives a loss of power. Locks belong to this instance and
-/// conflict with those of any other instance of the same file, in this process or another.
+/// conflict with those of any other instance of the same file, in this process or another. The methods with a body are for
+/// files in memory, which nobody else has.
 pub(crate) trait RawFile: fmt::Debug + Send + Sync {
     /// Fills `out` from `offset` on.
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<()>;
@@ -49,18 +50,29 @@ pub(crate) trait RawFile: fmt::Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// The bytes `offset..offset + len`, which nobody will write any more. They must lie within the file.
     fn map(&self, offset: u64, len: usize) -> io::Result<Bytes>;
-    /// Forgets cached pages of a range that equal what the disk should hold, so that they are read from it again.
-    fn drop_cached(&self, offset: u64, len: u64) -> io::Result<()>;
-    /// Takes a lock; `false` when it is held elsewhere and `wait` is `No`.
-    fn lock(&self, range: LockRange, kind: LockKind, wait: Wait) -> io::Result<bool>;
-    /// Releases a lock taken over exactly this range.
-    fn unlock(&self, range: LockRange) -> io::Result<()>;
-    /// Whether any other instance holds a lock within the range.
-    fn locked_elsewhere(&self, range: LockRange) -> io::Result<bool>;
-    /// Releases every lock.
-    fn release_locks(&self) -> io::Result<()>;
     /// Device and inode, for files that have a path.
     fn identity(&self) -> io::Result<Option<(u64, u64)>>;
+
+    /// Forgets cached pages of a range that equal what the disk should hold, so that they are read from it again.
+    fn drop_cached(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+    /// Takes a lock; `false` when it is held elsewhere and `wait` is `No`.
+    fn lock(&self, _range: LockRange, _kind: LockKind, _wait: Wait) -> io::Result<bool> {
+        Ok(true)
+    }
+    /// Releases a lock taken over exactly this range.
+    fn unlock(&self, _range: LockRange) -> io::Result<()> {
+        Ok(())
+    }
+    /// Whether any other instance holds a lock within the range.
+    fn locked_elsewhere(&self, _range: LockRange) -> io::Result<bool> {
+        Ok(false)
+    }
+    /// Releases every lock.
+    fn release_locks(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A file of the operating system.

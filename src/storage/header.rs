@@ -37,6 +37,21 @@ pub(crate) fn newest_transaction(header: &[u8]) -> Option<u64> {
     transaction(header, usize::from(flags & PRIMARY_IS_SLOT_1 != 0))
 }
 
+/// Whether a commit is written into the slot that does not count yet: its pages come before it counts.
+pub(crate) fn awaits_publication(header: &[u8]) -> bool {
+    let Some(&flags) = header.get(FLAGS_OFFSET) else { return false };
+    let primary = usize::from(flags & PRIMARY_IS_SLOT_1 != 0);
+    flags & PRIMARY_UNFLUSHED == 0 && transaction(header, 1 - primary) > transaction(header, primary)
+}
+
+/// The header with the commit before the newest as the one that counts; `None` if there is none.
+pub(crate) fn withdrawn(header: &[u8; HEADER_LEN]) -> Option<[u8; HEADER_LEN]> {
+    let mut before = *header;
+    let flags = before.get_mut(FLAGS_OFFSET)?;
+    *flags = (*flags ^ PRIMARY_IS_SLOT_1) & !PRIMARY_UNFLUSHED;
+    (newest_transaction(&before)? < newest_transaction(header)?).then_some(before)
+}
+
 fn transaction(header: &[u8], slot: usize) -> Option<u64> {
     if !header.starts_with(MAGIC) {
         return None;

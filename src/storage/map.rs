@@ -11,7 +11,7 @@ use rkyv::util::AlignedVec;
 /// Bytes that do not change while they are held, aligned to 64 bytes at least.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    /// A map of the file.
+    /// A map of the file, or anonymous memory that was filled and then made read-only.
     Mapped(Mmap),
     /// A copy, of files that are not on disk.
     #[cfg_attr(not(test), expect(dead_code, reason = "made by the recording file of the crash tests"))]

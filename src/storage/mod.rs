@@ -12,6 +12,7 @@ mod guard;
 mod header;
 mod layout;
 mod lock;
+mod manifest;
 mod map;
 mod open;
 mod overlay;
@@ -21,13 +22,14 @@ pub(crate) mod recording;
 mod stream;
 mod superblock;
 
-pub(crate) use blob::{Blob, BlobRecord, BlobWriter};
+pub(crate) use blob::{Blob, BlobRecord, BlobWriter, Naming, Unnamed};
 pub use container::Occupancy;
-pub(crate) use container::{Container, Pin, Sabotage};
+pub(crate) use container::{Container, Pin, Sabotage, hold};
 pub(crate) use extents::Run;
 pub(crate) use guard::guarded;
 pub(crate) use layout::{DATA_PAGE, PAGE_BYTES};
 pub use layout::{FORMAT_NEWEST, FORMAT_OLDEST};
+pub(crate) use map::Bytes;
 pub(crate) use open::{Access, Db, OpenFile, Settings, create_file, memory_file, open_file};
 #[cfg(test)]
 pub(crate) use open::{format_and_open, reopen};

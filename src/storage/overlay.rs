@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::file::{LockKind, LockRange, RawFile, Wait};
+use super::file::RawFile;
 use super::layout::{PAGE_BYTES, PAGE_LEN};
 use super::map::Bytes;
 use crate::codec::{to_u64, to_usize};
@@ -103,22 +103,6 @@ impl RawFile for Overlay {
 
     fn map(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         self.below.map(offset, len)
-    }
-
-    fn drop_cached(&self, _offset: u64, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn lock(&self, _range: LockRange, _kind: LockKind, _wait: Wait) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    fn unlock(&self, _range: LockRange) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn locked_elsewhere(&self, _range: LockRange) -> io::Result<bool> {
-        Ok(false)
     }
 
     fn release_locks(&self) -> io::Result<()> {

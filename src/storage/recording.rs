@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rkyv::util::AlignedVec;
 
-use super::file::{LockKind, LockRange, RawFile, Wait};
+use super::file::RawFile;
 use super::map::Bytes;
 use crate::codec::{to_u64, to_usize};
 
@@ -46,6 +46,8 @@ pub(crate) struct Recording {
     pub(crate) ops: Option<Vec<Op>>,
     /// After how many more writes writing fails, if it is to fail.
     pub(crate) fail_after: Option<usize>,
+    /// The name of the thread in which writing fails.
+    pub(crate) fail_in: Option<&'static str>,
 }
 
 /// A file in memory; locks are granted to everyone.
@@ -82,6 +84,9 @@ impl RecordingFile {
 
     fn act(&self, op: Op) -> io::Result<()> {
         let mut recording = self.recording();
+        if recording.fail_in.is_some() && recording.fail_in == std::thread::current().name() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         match recording.fail_after {
             Some(0) => return Err(io::ErrorKind::StorageFull.into()),
             Some(n) => recording.fail_after = Some(n - 1),
@@ -125,26 +130,6 @@ impl RawFile for RecordingFile {
         bytes.resize(len, 0);
         self.read_at(&mut bytes, offset)?;
         Ok(Bytes::Owned(bytes))
-    }
-
-    fn drop_cached(&self, _offset: u64, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn lock(&self, _range: LockRange, _kind: LockKind, _wait: Wait) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    fn unlock(&self, _range: LockRange) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn locked_elsewhere(&self, _range: LockRange) -> io::Result<bool> {
-        Ok(false)
-    }
-
-    fn release_locks(&self) -> io::Result<()> {
-        Ok(())
     }
 
     fn identity(&self) -> io::Result<Option<(u64, u64)>> {

@@ -10,17 +10,13 @@ use redb::{BackendError, StorageBackend};
 use super::container::{Container, Role, State, hold};
 use super::extents::Run;
 use super::file::{LockKind, Wait};
-use super::header::{HEADER_LEN, durable_transaction};
+use super::header::durable_transaction;
 use super::layout::{PAGE_BYTES, PAGE_LEN, SUPERBLOCK_A_OFFSET, SUPERBLOCK_B_OFFSET};
 use super::pages::{Place, SUMS_BASE, SUMS_PER_PAGE, StreamMap};
 use super::superblock::Superblock;
 use crate::checksum::crc32;
 use crate::codec::{to_u64, to_usize, u32_at};
 use crate::error::Error;
-
-/// One sector holds redb's header and, at its end, a checksum: a torn write leaves the old or the new.
-const SECTOR_LEN: usize = 512;
-const HEADER_CRC_OFFSET: usize = SECTOR_LEN - size_of::<u32>();
 
 /// A page of checksums, as the writer keeps it.
 pub(super) type SumPage = Vec<AtomicU32>;
@@ -44,7 +40,7 @@ pub(super) fn page_sum(page: &[u8]) -> u32 {
     crc32(&[page]).max(1)
 }
 
-fn corrupt(page: u64, detail: String) -> io::Error {
+pub(super) fn corrupt(page: u64, detail: String) -> io::Error {
     io::Error::other(Error::corrupt(
         format!("page {page} of the catalog"),
         page.saturating_mul(PAGE_BYTES),
@@ -68,36 +64,6 @@ impl Container {
             }
             result => result,
         }
-    }
-
-    /// Reads redb's header and checks its sector.
-    pub(super) fn read_header(&self, map: &StreamMap) -> io::Result<[u8; HEADER_LEN]> {
-        let mut sector = [0; SECTOR_LEN];
-        if let Place::Mapped { physical, .. } = map.find(0) {
-            self.read_raw(&mut sector, physical * PAGE_BYTES)?;
-        }
-        let mut header = [0; HEADER_LEN];
-        header.copy_from_slice(&sector[..HEADER_LEN]);
-        let stored = u32_at(&sector, HEADER_CRC_OFFSET).unwrap_or(0);
-        if sector.iter().any(|&b| b != 0) && stored != page_sum(&sector[..HEADER_CRC_OFFSET]) {
-            return Err(corrupt(0, "checksum of the header differs".into()));
-        }
-        Ok(header)
-    }
-
-    fn write_header(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let start = to_usize(offset);
-        let mut header = *hold(&self.header);
-        let target = header.get_mut(start..start + data.len()).ok_or(ErrorKind::InvalidInput)?;
-        target.copy_from_slice(data);
-        let mut sector = [0; SECTOR_LEN];
-        sector[..HEADER_LEN].copy_from_slice(&header);
-        let crc = page_sum(&sector[..HEADER_CRC_OFFSET]);
-        sector[HEADER_CRC_OFFSET..].copy_from_slice(&crc.to_le_bytes());
-        let physical = self.ensure_mapped(&mut hold(&self.state), 0)?.start;
-        self.file.write_at(&sector, physical * PAGE_BYTES)?;
-        *hold(&self.header) = header;
-        Ok(())
     }
 
     /// Reads whole pages and checks each.
@@ -142,9 +108,14 @@ impl Container {
                 .get(to_usize(slot))
                 .map_or(0, |sum| sum.load(Ordering::Acquire)));
         }
+        self.sum_in_file(map, page)
+    }
+
+    /// The checksum of a page as the file has it.
+    pub(super) fn sum_in_file(&self, map: &StreamMap, page: u64) -> io::Result<u32> {
         let mut bytes = [0; 4];
-        if let Place::Mapped { physical, .. } = map.find(SUMS_BASE + sum_page) {
-            self.read_raw(&mut bytes, physical * PAGE_BYTES + slot * 4)?;
+        if let Place::Mapped { physical, .. } = map.find(SUMS_BASE + page / SUMS_PER_PAGE) {
+            self.read_raw(&mut bytes, physical * PAGE_BYTES + page % SUMS_PER_PAGE * 4)?;
         }
         Ok(u32::from_le_bytes(bytes))
     }
@@ -172,7 +143,7 @@ impl Container {
     }
 
     /// Where a stream page is, after giving it a place if it had none. Pages of a new extent read as zeros.
-    fn ensure_mapped(&self, state: &mut State, page: u64) -> io::Result<Run> {
+    pub(super) fn ensure_mapped(&self, state: &mut State, page: u64) -> io::Result<Run> {
         let map = self.map()?;
         match map.find(page) {
             Place::Mapped { physical, left } => Ok(Run { start: physical, pages: left }),
@@ -218,29 +189,48 @@ impl Container {
             self.file.write_at(chunk, place.start * PAGE_BYTES)?;
             let map = self.map()?;
             for (n, bytes) in chunk.chunks_exact(PAGE_LEN).enumerate() {
-                self.set_sum(&mut state, &map, page + to_u64(n), page_sum(bytes))?;
+                let (page, sum) = (page + to_u64(n), page_sum(bytes));
+                self.set_sum(&mut state, &map, page, sum)?;
+                state.unsynced.note(page, sum);
             }
             (page, rest) = (page + pages, after);
         }
         Ok(())
     }
 
-    /// Writes what the stream consists of besides its pages, then makes everything durable with one sync.
-    fn sync_stream(&self) -> io::Result<()> {
-        let mut state = hold(&self.state);
+    fn write_sums(&self, state: &mut State) -> io::Result<()> {
         for sum_page in std::mem::take(&mut state.dirty_sums) {
-            let place = self.ensure_mapped(&mut state, SUMS_BASE + sum_page)?;
+            let place = self.ensure_mapped(state, SUMS_BASE + sum_page)?;
             let map = self.map()?;
             let sums = self.sum_page(&map, sum_page)?;
             let bytes: Vec<u8> = sums.iter().flat_map(|n| n.load(Ordering::Acquire).to_le_bytes()).collect();
             self.file.write_at(&bytes, place.start * PAGE_BYTES)?;
         }
+        Ok(())
+    }
+
+    /// Does what redb's sync asks for: at once, or by a promise that the header will keep.
+    fn sync_commit(&self) -> io::Result<()> {
+        let mut state = hold(&self.state);
+        self.write_sums(&mut state)?;
+        if !state.dirty && state.unsynced.promise() { Ok(()) } else { self.sync_all(&mut state) }
+    }
+
+    /// Writes what the stream consists of besides its pages, then makes everything durable with one sync.
+    fn sync_stream(&self) -> io::Result<()> {
+        let mut state = hold(&self.state);
+        self.write_sums(&mut state)?;
+        self.sync_all(&mut state)
+    }
+
+    fn sync_all(&self, state: &mut State) -> io::Result<()> {
         if state.dirty && !self.sabotage.map_after_sync {
-            self.write_superblock(&mut state)?;
+            self.write_superblock(state)?;
         }
         self.sync_file()?;
+        state.unsynced.clear();
         if state.dirty && self.sabotage.map_after_sync {
-            self.write_superblock(&mut state)?;
+            self.write_superblock(state)?;
         }
         if state.dirty {
             state.dirty = false;
@@ -255,6 +245,13 @@ impl Container {
 
     fn sync_file(&self) -> io::Result<()> {
         if self.sync { self.file.sync() } else { Ok(()) }
+    }
+
+    /// Makes blobs durable that were written to be named by a later commit. The sync may cover what a commit in the making
+    /// has written: whatever fails of that is no longer reported to it, so that a failure poisons.
+    pub(crate) fn sync_blobs(&self) -> Result<(), Error> {
+        self.check_poison()?;
+        self.poisoning(self.sync_file()).map_err(self.io("sync"))
     }
 
     /// Writes the slot that the newest superblock is not in.
@@ -387,7 +384,7 @@ impl StorageBackend for Stream {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.guard()?;
-        self.0.poisoning(self.0.sync_stream())
+        self.0.poisoning(self.0.sync_commit())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

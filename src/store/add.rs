@@ -195,6 +195,7 @@ impl TxnState {
             parts,
         };
         tables.put_record(Table::Documents, &key(row), &record)?;
+        self.index.add(tables, row, &record.metadata)?;
         tables.put(Table::Ids, record.id.as_bytes(), key(row).to_vec())?;
         self.continuation.insert_range(row + 1..row + count);
         self.counters.next_row += count;
@@ -211,6 +212,6 @@ impl TxnState {
         let vectors = self.vectors.get_or_insert_with(|| {
             NewVectors::new(&self.container, self.space_id, vector.len(), self.metric, self.tail_bytes_max)
         });
-        vectors.push(tables, &mut self.counters, row, vector)
+        vectors.push(tables, &mut self.counters, &self.dead, row, vector)
     }
 }

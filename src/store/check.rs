@@ -35,6 +35,8 @@ pub struct Damage {
 pub struct CheckReport {
     /// The number of things checked: rows, pages, blobs.
     pub objects: u64,
+    /// Bytes that the rows of the catalog take, with their keys and checksums. What its pages take beside is room.
+    pub catalog_bytes: u64,
     /// What is damaged; empty for a sound store.
     pub damage: Vec<Damage>,
 }
@@ -72,6 +74,10 @@ pub(super) fn check(store: &Store, level: CheckLevel, control: &Control) -> Resu
         let agreement = agree(&snapshot, &tables);
         report.note(agreement)?;
     }
+    if level == CheckLevel::Deep {
+        let result = catalog::index::check(snapshot.txn(), &mut |rows| control.step("check", rows, None));
+        report.note(result)?;
+    }
     let blobs = catalog::blobs(snapshot.txn()).unwrap_or_default();
     let runs: Vec<_> = blobs.values().map(crate::storage::BlobRecord::run).collect();
     report.note(snapshot.txn().container().check_disjoint(&runs))?;
@@ -79,6 +85,10 @@ pub(super) fn check(store: &Store, level: CheckLevel, control: &Control) -> Resu
         control.step("check", report.objects, None)?;
         let result = if level == CheckLevel::Deep { segment.check() } else { Ok(()) };
         report.note(result)?;
+    }
+    for index in snapshot.view().indexes.values() {
+        control.step("check", report.objects, None)?;
+        report.note(index.check(snapshot.txn(), level == CheckLevel::Deep))?;
     }
     if level == CheckLevel::Deep {
         report.note(snapshot.txn().container().check_head())?;
@@ -111,15 +121,17 @@ fn check_tables(snapshot: &Snapshot, control: &Control, report: &mut CheckReport
     let mut tally = Tally::default();
     let mut whole = true;
     for table in Table::ALL {
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         let scan = snapshot.txn().scan(table, &[], &mut |key, value| {
             rows += 1;
+            bytes += to_u64(key.len() + value.len() + size_of::<u32>());
             if rows % 1024 == 0 {
                 control.step("check", rows, None)?;
             }
             tally.row(table, key, value).map(|()| true)
         });
         report.objects += rows;
+        report.catalog_bytes += bytes;
         whole &= scan.is_ok();
         report.note(scan)?;
     }
@@ -146,6 +158,7 @@ impl Tally {
                 catalog::tail_row(key, value)?;
                 self.tail += 1;
             }
+            Table::Postings => catalog::index::check_leaf(key, value)?,
             _ => {}
         }
         Ok(())

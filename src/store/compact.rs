@@ -3,12 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::merge::{self, Goal, MergeLimits};
 use super::vectors::NewVectors;
-use super::{Control, Store, WriteTxn};
+use super::{Control, Store, WriteTxn, indexing};
 use crate::catalog::{self, Table};
 use crate::codec::{key, to_u64};
 use crate::error::Result;
-use crate::storage::{Access, BlobRecord, Container, DATA_PAGE, Db, PAGE_BYTES, Run, guarded};
+use crate::limits::BATCH_DOCUMENTS;
+use crate::storage::{Access, BlobRecord, Container, DATA_PAGE, Db, PAGE_BYTES, Run, guarded, hold};
 
 /// How often things are moved and the end of the file is trimmed; each round frees what the round before left.
 const ROUNDS_MAX: u64 = 24;
@@ -16,8 +18,6 @@ const ROUNDS_MAX: u64 = 24;
 const EVICTIONS_MAX: u64 = 4;
 /// Room is made when the file is longer than needed by more than one part in so many.
 const LOOSE_PARTS: u64 = 32;
-/// Rows between two looks at the cancel token.
-const STEP_ROWS: u64 = 4096;
 
 /// What a compaction has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct CompactReport {
     pub segments_before: u64,
     /// The number of segments after.
     pub segments_after: u64,
+    /// The indexes of segments that were built.
+    pub indexes_built: u64,
     /// Bytes that could not be returned because snapshots of this or another process still see them; run it again
     /// when they are gone.
     pub bytes_held: u64,
@@ -40,10 +42,14 @@ pub struct CompactReport {
 
 pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport> {
     let mut report = CompactReport::default();
+    let _alone = hold(&store.inner.merging);
     let container = Arc::clone(&store.file()?.container);
     report.bytes_before = container.occupancy()?.file;
     report.segments_before = to_u64(store.snapshot()?.view().segments.len());
-    merge(store, control)?;
+    build_index(store, control)?;
+    seal(store)?;
+    merge::run(store, Goal::Packed, &MergeLimits::default(), control)?;
+    report.indexes_built = indexing::build_missing(store, control)?;
     report.catalog_packed = pack_catalog(store)?;
     tighten(store, control)?;
     let after = container.occupancy()?;
@@ -53,44 +59,44 @@ pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport>
     Ok(report)
 }
 
-/// Writes all live vectors into as few segments as possible, unless they are there already.
-fn merge(store: &Store, control: &Control) -> Result<()> {
+/// Makes the index over metadata in a store that has none, for it was written by a version without.
+fn build_index(store: &Store, control: &Control) -> Result<()> {
     let mut txn = store.write()?;
-    let snapshot = store.snapshot()?;
-    let view = snapshot.view();
-    let live = view.live_rows(snapshot.txn())?;
-    let stored: u64 = view.segments.iter().map(|segment| segment.count()).sum();
-    let per_segment = view.dim().map_or(1, |dim| (crate::limits::SEGMENT_BYTES_MAX / (4 * dim)).max(1));
-    let fewest = live.div_ceil(to_u64(per_segment));
-    let packed = stored == live && to_u64(view.segments.len()) <= fewest && view.counters.tail_rows == 0;
-    let Some(dim) = view.dim().filter(|_| !packed) else { return Ok(()) };
-    txn.change(|tables, state| {
-        let mut vectors =
-            NewVectors::new(&state.container, state.space_id, dim, state.metric, state.tail_bytes_max)
-                .expect_rows(live);
-        let mut done = 0;
-        view.for_each_live(snapshot.txn(), &mut |row, vector| {
-            done += 1;
-            if done % STEP_ROWS == 0 {
-                control.step("merge", done, Some(live))?;
+    let is_built = txn.change(|tables, state| {
+        if catalog::index::index(tables)?.is_some() {
+            return Ok(false);
+        }
+        catalog::index::create(tables)?;
+        let (mut done, documents) = (0, state.counters.documents);
+        let mut from = 0;
+        loop {
+            let page = catalog::documents(tables, from, BATCH_DOCUMENTS)?;
+            let Some((last, _)) = page.last() else { break };
+            from = last + 1;
+            for (row, record) in &page {
+                state.index.add(tables, *row, &record.metadata)?;
             }
-            vectors.write(row, vector)
-        })?;
-        for segment in view.segments.iter() {
-            tables.remove(Table::Segments, &key(segment.id()))?;
-            tables.remove(Table::Blobs, &key(segment.blob_id()))?;
-            state.retired.push(segment.run());
+            done += to_u64(page.len());
+            control.step("index", done, Some(documents))?;
         }
-        for row in catalog::keys(tables, Table::Tail)? {
-            tables.remove(Table::Tail, &row)?;
-        }
-        state.counters.tail_rows = 0;
-        state.counters.segments_changed = state.counters.commit;
+        state.changed = true;
+        Ok(true)
+    })?;
+    if is_built { txn.commit().map(drop) } else { Ok(()) }
+}
+
+/// Makes a segment of the tail.
+fn seal(store: &Store) -> Result<()> {
+    let mut txn = store.write()?;
+    txn.change(|tables, state| {
+        let Some(dim) = state.dim().filter(|_| state.counters.tail_rows > 0) else { return Ok(()) };
+        let mut vectors =
+            NewVectors::new(&state.container, state.space_id, dim, state.metric, state.tail_bytes_max);
+        vectors.seal(tables, &mut state.counters, &state.dead)?;
         state.vectors = Some(vectors);
         state.changed = true;
         Ok(())
     })?;
-    drop(snapshot);
     txn.commit().map(drop)
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What is being done: `add`, `merge`, `check`.
+    /// What is being done: `add`, `merge`, `index`, `check`.
     pub stage: &'static str,
     /// How much is done, in the stage's own unit: documents, rows, objects.
     pub done: u64,
@@ -60,7 +60,7 @@ impl Control {
         Control::default()
     }
 
-    /// Calls `callback` now and then, from the thread that works. Replaces the one before.
+    /// Calls `callback` now and then, from a thread that works. Replaces the one before.
     #[must_use]
     pub fn on_progress(mut self, callback: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.on_progress = Some(Arc::new(callback));
@@ -72,6 +72,11 @@ impl Control {
     pub fn cancel(mut self, token: &CancelToken) -> Self {
         self.cancel = token.clone();
         self
+    }
+
+    /// Whether it was asked to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
     }
 
     /// Reports, and stops if asked to.

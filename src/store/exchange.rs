@@ -47,10 +47,14 @@ impl Snapshot {
 }
 
 impl WriteTxn {
-    /// Adds a document without text for each vector of a FAISS index file: `IndexFlat`, or `IndexIDMap` over one, whose
-    /// ids become the documents' ids; else they are the positions. Returns their number.
+    /// Adds a document without text for each vector of a FAISS index file. Returns their number.
     ///
-    /// FAISS itself does not read the file; every number in it is checked. Memory: some hundred vectors.
+    /// Read are `IndexFlat`, `IndexScalarQuantizer` of 8 bits, `IndexHNSWFlat` and `IndexHNSWSQ` over these, `IndexIVFFlat`,
+    /// and an `IndexIDMap` over any but the last. Ids of an id map or of lists become the documents' ids; else they are the
+    /// positions. Codes become the values that they stand for; graphs and lists are not kept.
+    ///
+    /// FAISS itself does not read the file; every number in it is checked. Memory: some hundred vectors, and of lists 8
+    /// bytes for each vector.
     /// # Errors
     /// `NotFound`; `Corrupt` naming the field; `Unavailable` for another kind of index; as [`WriteTxn::add`].
     pub fn import_faiss(&mut self, path: impl AsRef<Path>) -> Result<u64> {

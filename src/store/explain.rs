@@ -15,29 +15,34 @@ pub struct Explained {
 }
 
 /// How a search was done. All numbers are zero when there was nothing to search.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// The way through the vectors: `exact`.
+    /// The way through the vectors: `exact`, `hnsw` where every segment was searched by its graph, else `mixed`. The tail is
+    /// always scanned.
     pub path: &'static str,
     /// The segments that were searched, beside the tail.
     pub segments: usize,
     /// The rows that the filter allows; without a filter all that are not dead.
     pub allowed: u64,
-    /// The vectors that were looked through, those not allowed included.
+    /// The vectors that were compared with the query, in scans and in graphs, those not allowed included.
     pub candidates: u64,
-    /// The vectors that were scored a second time, with more digits.
+    /// The vectors that graphs gave and that were scored again, exactly.
     pub rescored: u64,
-    /// The part of the true best that is certain to be found: 1 when search is exact.
+    /// The part of the true best that is found, on average: 1 when search is exact.
     pub recall_promised: f64,
     /// To get the vector to search for.
     pub target_time: Duration,
     /// To evaluate the filter.
     pub filter_time: Duration,
-    /// To score the vectors.
+    /// To search graphs.
+    pub graph_time: Duration,
+    /// To scan vectors.
     pub scan_time: Duration,
     /// To read the documents that were found.
     pub fetch_time: Duration,
+    /// What is wrong with indexes that were therefore not used.
+    pub notes: Vec<String>,
 }
 
 impl Default for Plan {
@@ -51,8 +56,10 @@ impl Default for Plan {
             recall_promised: 1.0,
             target_time: Duration::ZERO,
             filter_time: Duration::ZERO,
+            graph_time: Duration::ZERO,
             scan_time: Duration::ZERO,
             fetch_time: Duration::ZERO,
+            notes: Vec::new(),
         }
     }
 }

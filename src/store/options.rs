@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Store;
+use super::indexing::IndexKind;
 use crate::catalog;
 use crate::embed::{Embedder, ModelIdentity};
 use crate::error::{Error, Result};
@@ -28,6 +29,18 @@ pub enum Durability {
     Process,
 }
 
+/// Who merges segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Background {
+    /// A thread of the store, started by the first commit after which there may be something to merge, and ended with the
+    /// store. The default.
+    #[default]
+    Thread,
+    /// Nobody but [`Store::merge`] and [`Store::compact`]: what they do not merge waits.
+    None,
+}
+
 /// Options for opening and creating a store.
 ///
 /// # Examples
@@ -46,11 +59,14 @@ pub struct OpenOptions {
     pub(super) durability: Durability,
     pub(super) embedder: Option<Arc<dyn Embedder>>,
     pub(super) threads: Option<NonZero<usize>>,
+    pub(super) background: Background,
     pub(super) metric: Metric,
     pub(super) dim: Option<usize>,
     pub(super) model: Option<ModelIdentity>,
     pub(super) file_mode: u32,
     pub(super) tail_bytes_max: usize,
+    pub(super) index: IndexKind,
+    pub(super) index_rows_min: Option<u64>,
     pub(super) sabotage: Sabotage,
 }
 
@@ -75,11 +91,14 @@ impl Default for OpenOptions {
             durability: Durability::default(),
             embedder: None,
             threads: None,
+            background: Background::default(),
             metric: Metric::default(),
             dim: None,
             model: None,
             file_mode: 0o600,
             tail_bytes_max: TAIL_BYTES_MAX,
+            index: IndexKind::default(),
+            index_rows_min: None,
             sabotage: Sabotage::default(),
         }
     }
@@ -120,10 +139,17 @@ impl OpenOptions {
         self
     }
 
-    /// The most threads that one search uses. Default: one.
+    /// The most threads that one search, and the building of an index, use. Default: one.
     #[must_use]
     pub fn threads(mut self, threads: NonZero<usize>) -> Self {
         self.threads = Some(threads);
+        self
+    }
+
+    /// Who merges segments. Default: [`Background::Thread`].
+    #[must_use]
+    pub fn background(mut self, background: Background) -> Self {
+        self.background = background;
         self
     }
 
@@ -155,6 +181,21 @@ impl OpenOptions {
         self
     }
 
+    /// At creation: which segments get an index. Default: [`IndexKind::Auto`].
+    #[must_use]
+    pub fn index(mut self, kind: IndexKind) -> Self {
+        self.index = kind;
+        self
+    }
+
+    /// Builds indexes of smaller segments, so that small tests have some. Default: what the kind says.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn index_rows_min(mut self, rows: u64) -> Self {
+        self.index_rows_min = Some(rows);
+        self
+    }
+
     /// Seals segments sooner, so that small tests have some. Default: [`TAIL_BYTES_MAX`].
     #[doc(hidden)]
     #[must_use]
@@ -174,13 +215,18 @@ impl OpenOptions {
         self.memory_budget.unwrap_or_else(|| (super::stats::memory_limit() / 4).max(MEMORY_BUDGET_MIN))
     }
 
+    /// The bytes of the budget that the catalog's page cache takes.
+    pub(super) fn cache_bytes(&self) -> u64 {
+        (self.budget() / 8).min(CACHE_BYTES_MAX)
+    }
+
     pub(super) fn settings(&self) -> Result<Settings> {
         crate::vector::faiss::ready()?;
         if let Some(budget) = self.memory_budget.filter(|&budget| budget < MEMORY_BUDGET_MIN) {
             let reason = format!("{budget} bytes are less than the minimum of {MEMORY_BUDGET_MIN}");
             return Err(Error::invalid("memory budget", reason));
         }
-        let cache_bytes = crate::codec::to_usize((self.budget() / 8).min(CACHE_BYTES_MAX));
+        let cache_bytes = crate::codec::to_usize(self.cache_bytes());
         Ok(Settings { cache_bytes, sync: self.durability == Durability::Power, sabotage: self.sabotage })
     }
 
@@ -228,7 +274,9 @@ impl OpenOptions {
 
     fn create_file(&self, path: &Path) -> Result<storage::OpenFile> {
         let (settings, space) = (self.settings()?, self.space()?);
-        storage::create_file(path, self.file_mode, settings, |file| catalog::initialise(file, &space))
+        storage::create_file(path, self.file_mode, settings, |file| {
+            catalog::initialise(file, &space, self.index.name())
+        })
     }
 
     /// Opens the store at `path`.
@@ -264,7 +312,7 @@ impl OpenOptions {
     pub fn in_memory(self) -> Result<Store> {
         let space = self.space()?;
         let file = storage::memory_file(self.settings()?)?;
-        catalog::initialise(&file, &space)?;
+        catalog::initialise(&file, &space, self.index.name())?;
         Store::new(PathBuf::from(":memory:"), self, file)
     }
 
@@ -276,7 +324,7 @@ impl OpenOptions {
 
     #[cfg(test)]
     pub(super) fn create_raw(self, file: crate::storage::OpenFile) -> Result<Store> {
-        catalog::initialise(&file, &self.space()?)?;
+        catalog::initialise(&file, &self.space()?, self.index.name())?;
         self.open_raw(file)
     }
 }

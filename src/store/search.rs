@@ -1,20 +1,22 @@
 //! Queries and hits.
 
-use std::num::NonZero;
 use std::ops::Range;
 use std::time::Instant;
 
 use roaring::RoaringTreemap;
 
 use super::explain::{Explained, Plan};
+use super::nearest::{Search, nearest};
 use super::snapshot::Snapshot;
 use crate::codec::{to_u64, to_usize};
 use crate::document::Metadata;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::vector::exact::{Block, Query as VectorQuery, Selection};
-use crate::vector::parallel::scan_parallel;
+use crate::vector::exact::{Query as VectorQuery, Selection};
 use crate::vector::topk::Best;
+
+/// The part of the true best that a search finds unless told otherwise.
+const RECALL: f32 = 0.95;
 
 /// What to search for.
 ///
@@ -31,6 +33,7 @@ pub struct Query {
     k: usize,
     filter: Option<Filter>,
     min_score: Option<f32>,
+    recall: f32,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +45,7 @@ enum Target {
 
 impl Query {
     fn new(target: Target) -> Self {
-        Query { target, k: 10, filter: None, min_score: None }
+        Query { target, k: 10, filter: None, min_score: None, recall: RECALL }
     }
 
     /// The documents nearest to a vector.
@@ -72,6 +75,20 @@ impl Query {
         self
     }
 
+    /// The part of the true best that is to be found, on average, above 0 and up to 1. Default: 0.95.
+    ///
+    /// Segments that have an index are then searched only so far as that needs, by what was measured when it was built.
+    /// With 1 every search is exact.
+    pub fn recall(mut self, recall: f32) -> Self {
+        self.recall = recall;
+        self
+    }
+
+    /// The true best, from a look at every vector that may be found; the same as a recall of 1.
+    pub fn exact(self) -> Self {
+        self.recall(1.0)
+    }
+
     /// Only documents of at least this score. Replaces the one before.
     pub fn min_score(mut self, score: f32) -> Self {
         self.min_score = Some(score);
@@ -99,12 +116,16 @@ pub struct Hit {
 
 /// Finds the best documents, and notes how.
 pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Explained> {
+    if !(query.recall > 0.0 && query.recall <= 1.0) {
+        let reason = format!("it is {}, expected a number above 0 and up to 1", query.recall);
+        return Err(Error::invalid("recall", reason));
+    }
     let (view, started) = (snapshot.view(), Instant::now());
     let mut found = Explained { hits: Vec::new(), plan: Plan::default() };
     let Some((vector, excluded)) = target(snapshot, query)? else { return Ok(found) };
     found.plan.target_time = started.elapsed();
     let prepared = VectorQuery::new(view.metric, &vector)?;
-    let (Some(dim), Some(tail)) = (view.dim(), view.tail(snapshot.txn())?) else { return Ok(found) };
+    let Some(dim) = view.dim() else { return Ok(found) };
     if vector.len() != dim {
         return Err(Error::Shape { what: "query vector".into(), expected: dim, found: vector.len() });
     }
@@ -116,21 +137,10 @@ pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Explained> {
         None if view.dead.is_empty() => Selection::All,
         None => Selection::Except(&view.dead),
     };
-    let started = Instant::now();
-    let mut blocks: Vec<Block<'_>> = Vec::new();
-    for segment in view.segments.iter() {
-        blocks.push(segment.block()?);
-    }
-    found.plan.segments = blocks.len();
-    for block in tail.blocks() {
-        blocks.push(block?);
-    }
-    found.plan.candidates = blocks.iter().map(|block| to_u64(block.len())).sum();
     found.plan.allowed = allowed.as_ref().map_or(view.counters.parts, RoaringTreemap::len);
     let k = query.k.saturating_add(usize::from(excluded.is_some()));
-    let threads = snapshot.store().options().threads.unwrap_or(NonZero::<usize>::MIN);
-    let top = scan_parallel(&blocks, &prepared, &selection, &|row| view.owner(row), k, threads)?;
-    found.plan.scan_time = started.elapsed();
+    let search = Search { query: &prepared, selection, k, recall: query.recall };
+    let top = nearest(snapshot, &search, &mut found.plan)?;
     let started = Instant::now();
     for best in top.into_sorted() {
         if excluded != Some(best.owner)

@@ -1,24 +1,50 @@
 //! Numbers about a store.
 
 use super::Store;
+use super::indexing::{IndexKind, Means};
+use super::view::View;
 use crate::codec::to_u64;
 use crate::embed::ModelIdentity;
 use crate::error::Result;
 use crate::metric::Metric;
 use crate::storage::{DATA_PAGE, FORMAT_NEWEST, Occupancy, PAGE_BYTES};
+use crate::vector::hnsw::Point;
+use crate::vector::segment::Segment;
+
+/// How good and how dear searches of an index were, on average, when it was built.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RecallPoint {
+    /// The candidates that a search followed.
+    pub effort: u32,
+    /// The part of the ten nearest that it found.
+    pub recall: f32,
+    /// The standard error of that.
+    pub error: f32,
+    /// How many distances it computed.
+    pub computed: f32,
+}
 
 /// A segment of vectors.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SegmentStats {
     /// Its number.
     pub id: u64,
     /// Its vectors, dead ones included.
     pub rows: u64,
+    /// The dead ones: they go when it is merged.
+    pub dead: u64,
     /// The bytes of its blob.
     pub bytes: u64,
-    /// The kind of its index.
+    /// How it is searched: `exact`, or by its index, `hnsw`.
     pub index: &'static str,
+    /// The bytes of its index.
+    pub index_bytes: u64,
+    /// What was measured of the index when it was built, by ascending effort; empty without one.
+    pub recall: Vec<RecallPoint>,
+    /// Why it has no index, or what is wrong with it.
+    pub note: Option<String>,
 }
 
 /// Numbers about the last commit, the file and the memory in use.
@@ -35,10 +61,18 @@ pub struct Stats {
     pub tail_rows: u64,
     /// The segments.
     pub segments: Vec<SegmentStats>,
+    /// Merges of segments that are due and not done yet.
+    pub merges_due: u64,
+    /// Rows that they will write.
+    pub merge_rows: u64,
+    /// Why the background could not merge when it last tried.
+    pub merge_failure: Option<String>,
     /// The number of values of a vector; `None` before the first.
     pub dim: Option<usize>,
     /// How nearness is measured.
     pub metric: Metric,
+    /// Which segments get an index.
+    pub index: IndexKind,
     /// The model, if the store has one.
     pub model: Option<ModelIdentity>,
     /// The number of the commit.
@@ -49,7 +83,9 @@ pub struct Stats {
     pub uuid: String,
     /// How the file is used.
     pub occupancy: Occupancy,
-    /// Bytes of all blobs.
+    /// Bytes of the blobs of indexes.
+    pub index_bytes: u64,
+    /// Bytes of all blobs, those of indexes included.
     pub blob_bytes: u64,
     /// Memory that the tail takes, in bytes.
     pub tail_bytes: u64,
@@ -63,12 +99,13 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
     let snapshot = store.snapshot()?;
     let view = snapshot.view();
     let container = std::sync::Arc::clone(&store.file()?.container);
-    let segments = view.segments.iter().map(|segment| SegmentStats {
-        id: segment.id(),
-        rows: segment.count(),
-        bytes: segment.bytes(),
-        index: "exact",
-    });
+    let index = super::indexing::kind(snapshot.txn())?;
+    let means = Means::of(store, index);
+    let sizes = view.sizes();
+    let (merges_due, merge_rows) =
+        super::merge::bounds(view, store.options()).map_or((0, 0), |tiers| tiers.due(&sizes));
+    let segments = view.segments.iter().zip(&sizes);
+    let segments = segments.map(|(segment, size)| segment_stats(view, segment, size.dead, &means));
     let set_bytes = |set: &roaring::RoaringTreemap| to_u64(set.serialized_size());
     let blobs = crate::catalog::blobs(snapshot.txn())?;
     let mut occupancy = container.occupancy()?;
@@ -84,18 +121,55 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
         dead: view.dead.len(),
         tail_rows: view.counters.tail_rows,
         segments: segments.collect(),
+        merges_due,
+        merge_rows,
+        merge_failure: store.owner.as_ref().and_then(|owner| owner.failure()),
         dim: view.dim(),
         metric: view.metric,
+        index,
         model: view.model(),
         commit: view.commit(),
         format: FORMAT_NEWEST,
         uuid: container.preamble().uuid.to_string(),
         occupancy,
+        index_bytes: view.indexes.values().map(|index| index.bytes()).sum(),
         blob_bytes: blobs.values().map(|blob| blob.len).sum(),
         tail_bytes: view.tail_bytes(),
         row_set_bytes: set_bytes(&view.dead) + set_bytes(&view.continuation),
         memory_budget: store.options().budget(),
     })
+}
+
+fn segment_stats(view: &View, segment: &Segment, dead: u64, means: &Means) -> SegmentStats {
+    let (id, rows, bytes) = (segment.id(), segment.count(), segment.bytes());
+    let index = view.indexes.get(&id);
+    let stats = SegmentStats {
+        id,
+        rows,
+        dead,
+        bytes,
+        index: "exact",
+        index_bytes: index.map_or(0, |index| index.bytes()),
+        recall: Vec::new(),
+        note: None,
+    };
+    match index.map(|index| index.get()) {
+        Some(Ok(index)) => {
+            let point = |point: &Point| {
+                let Point { effort, recall, error, computed } = *point;
+                RecallPoint { effort, recall, error, computed }
+            };
+            SegmentStats { index: "hnsw", recall: index.curve().points.iter().map(point).collect(), ..stats }
+        }
+        Some(Err(damage)) => SegmentStats { note: Some(damage.to_owned()), ..stats },
+        None => {
+            let built = |_| "compaction builds its index".to_owned();
+            SegmentStats {
+                note: Some(means.index_for(rows, segment.dim()).map_or_else(|why| why, built)),
+                ..stats
+            }
+        }
+    }
 }
 
 /// The memory of this machine or of its control group, whichever is less, in bytes.

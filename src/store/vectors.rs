@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
+
 use crate::catalog::{self, Counters, Rows, SegmentRecord, Table, Tables};
 use crate::codec::{key, to_usize};
 use crate::error::Result;
-use crate::limits::{BULK_SEGMENT_TAILS, SEGMENT_BYTES_MAX};
+use crate::limits::BULK_SEGMENT_TAILS;
 use crate::metric::Metric;
-use crate::storage::{BlobRecord, Container, Run};
+use crate::storage::{BlobRecord, Container, Naming, Run};
 use crate::vector::segment::{Layout, SegmentWriter};
 
 /// A segment as the catalog stores it.
@@ -20,6 +22,24 @@ fn segment_record(layout: &Layout, space: u64, blob: u64) -> SegmentRecord {
 pub(super) fn segment_layout(record: &SegmentRecord) -> Layout {
     let SegmentRecord { dim, count, first_row, last_row, norms_offset, rows_offset, .. } = *record;
     Layout { dim, count, first_row, last_row, norms_offset, rows_offset }
+}
+
+/// Names finished segments in the catalog.
+pub(super) fn name(
+    tables: &mut Tables<'_>,
+    counters: &mut Counters,
+    space: u64,
+    finished: &[(Layout, BlobRecord)],
+) -> Result<()> {
+    for (layout, blob) in finished {
+        let record = segment_record(layout, space, counters.next_blob);
+        counters.next_blob += 1;
+        tables.put(Table::Blobs, &key(record.blob), blob.encode())?;
+        tables.put_record(Table::Segments, &key(counters.next_segment), &record)?;
+        counters.next_segment += 1;
+        counters.segments_changed = counters.commit;
+    }
+    Ok(())
 }
 
 /// What a transaction adds: the first bytes wait in memory, and once there are too many for the tail, they and the tail
@@ -62,21 +82,17 @@ impl NewVectors {
         }
     }
 
-    /// Expects `rows` rows: segments are as large as they may be, and no larger than needed.
-    pub(super) fn expect_rows(mut self, rows: u64) -> Self {
-        self.rows_max = to_usize(rows).clamp(1, (SEGMENT_BYTES_MAX / (4 * self.dim)).max(1));
-        self
-    }
-
     fn waiting_bytes(&self) -> usize {
         4 * self.values.len()
     }
 
-    /// Takes the vector of a new row, which is greater than every row before.
+    /// Takes the vector of a new row, which is greater than every row before. `dead` are the rows that this transaction
+    /// has deleted.
     pub(super) fn push(
         &mut self,
         tables: &mut Tables<'_>,
         counters: &mut Counters,
+        dead: &RoaringTreemap,
         row: u64,
         vector: &[f32],
     ) -> Result<()> {
@@ -84,13 +100,18 @@ impl NewVectors {
         self.values.extend_from_slice(vector);
         let tail_bytes = to_usize(counters.tail_rows) * 4 * self.dim;
         if self.waiting_bytes() + tail_bytes >= self.tail_bytes_max {
-            self.seal(tables, counters)?;
+            self.seal(tables, counters, dead)?;
         }
         Ok(())
     }
 
-    /// Moves the tail and what waits into the segment being written.
-    pub(super) fn seal(&mut self, tables: &mut Tables<'_>, counters: &mut Counters) -> Result<()> {
+    /// Moves the tail and what waits into the segment being written, but for rows that died while they waited.
+    pub(super) fn seal(
+        &mut self,
+        tables: &mut Tables<'_>,
+        counters: &mut Counters,
+        dead: &RoaringTreemap,
+    ) -> Result<()> {
         let mut tail = Vec::new();
         if counters.tail_rows > 0 {
             tables.scan(Table::Tail, &[], &mut |row, value| {
@@ -104,7 +125,8 @@ impl NewVectors {
         }
         counters.tail_rows = 0;
         let (rows, values) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.values));
-        for (&row, vector) in rows.iter().zip(values.chunks_exact(self.dim)) {
+        let waiting = rows.iter().zip(values.chunks_exact(self.dim));
+        for (&row, vector) in waiting.filter(|&(&row, _)| !dead.contains(row)) {
             self.write(row, vector)?;
         }
         // Keep the room for what comes next.
@@ -115,14 +137,15 @@ impl NewVectors {
     }
 
     /// Appends a row to the segment being written, or to a new one.
-    pub(super) fn write(&mut self, row: u64, vector: &[f32]) -> Result<()> {
+    fn write(&mut self, row: u64, vector: &[f32]) -> Result<()> {
         if self.segment.as_ref().is_some_and(SegmentWriter::is_full) {
             self.finish_segment()?;
         }
         let rows_max = self.rows_max;
+        let (container, dim, metric) = (&self.container, self.dim, self.metric);
         let segment = match &mut self.segment {
             Some(segment) => segment,
-            none => none.insert(SegmentWriter::new(&self.container, self.dim, self.metric, rows_max)?),
+            none => none.insert(SegmentWriter::new(container, dim, metric, rows_max, Naming::InThisCommit)?),
         };
         segment.push(row, vector)
     }
@@ -139,26 +162,25 @@ impl NewVectors {
     }
 
     /// Writes everything that waits, and names the segments in the catalog.
-    pub(super) fn store(&mut self, tables: &mut Tables<'_>, counters: &mut Counters) -> Result<()> {
+    pub(super) fn store(
+        &mut self,
+        tables: &mut Tables<'_>,
+        counters: &mut Counters,
+        dead: &RoaringTreemap,
+    ) -> Result<()> {
         if self.segment.is_some() && !self.rows.is_empty() {
             // A segment is open: what waits belongs to its end, and the tail is empty.
-            self.seal(tables, counters)?;
+            self.seal(tables, counters, dead)?;
         }
         for (row, vector) in self.rows.drain(..).zip(self.values.chunks_exact(self.dim)) {
-            tables.put(Table::Tail, &key(row), catalog::tail_value(vector))?;
-            counters.tail_rows += 1;
+            if !dead.contains(row) {
+                tables.put(Table::Tail, &key(row), catalog::tail_value(vector))?;
+                counters.tail_rows += 1;
+            }
         }
         self.values.clear();
         self.finish_segment()?;
-        for (layout, blob) in &self.finished {
-            let record = segment_record(layout, self.space, counters.next_blob);
-            counters.next_blob += 1;
-            tables.put(Table::Blobs, &key(record.blob), blob.encode())?;
-            tables.put_record(Table::Segments, &key(counters.next_segment), &record)?;
-            counters.next_segment += 1;
-            counters.segments_changed = counters.commit;
-        }
-        Ok(())
+        name(tables, counters, self.space, &self.finished)
     }
 
     /// The pages written so far, to be given back when the transaction is undone.

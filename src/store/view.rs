@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringTreemap;
 
+use super::indexes::{Indexes, open_indexes};
 use super::vectors::segment_layout;
 use crate::catalog::{self, Counters, ModelRecord, ReadTxn, Record, Rows, SegmentRecord, SpaceRecord, Table};
 use crate::codec::{key, key_number, to_usize};
@@ -13,6 +14,10 @@ use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::vector::segment::Segment;
 use crate::vector::tail::Tail;
+use crate::vector::tiers::Size;
+
+/// So many rows of the tail in memory may be dead whatever their share.
+const TAIL_ROWS_STALE: usize = 1024;
 
 /// One committed state. The next is made from it, so that only what changed is read.
 ///
@@ -23,6 +28,8 @@ pub(crate) struct View {
     pub(crate) space: SpaceRecord,
     pub(crate) metric: Metric,
     pub(crate) segments: Arc<Vec<Arc<Segment>>>,
+    /// The indexes by the number of their segment.
+    pub(crate) indexes: Arc<Indexes>,
     /// Read when it is first asked for: see [`View::tail`].
     tail: OnceLock<Tail>,
     /// The tail of an earlier commit, to which the rows since are appended.
@@ -62,6 +69,10 @@ impl View {
             Some(known) => Arc::clone(&known.segments),
             None => Arc::new(open_segments(txn, space_id, known)?),
         };
+        let indexes = match reuse(counters.segments_changed) {
+            Some(known) => Arc::clone(&known.indexes),
+            None => Arc::new(open_indexes(txn, &segments, metric, known.map(|known| &*known.indexes))?),
+        };
         let dead = match reuse(counters.dead_changed) {
             Some(known) => Arc::clone(&known.dead),
             None => Arc::new(catalog::load_rows(txn, Table::Dead)?),
@@ -70,10 +81,24 @@ impl View {
             Some(known) => Arc::clone(&known.continuation),
             None => Arc::new(catalog::load_rows(txn, Table::Continuation)?),
         };
+        // Rows that left the tail stay in memory with those that came with them; when they are the most, all is read anew.
+        let rows_max = to_usize(counters.tail_rows).saturating_mul(2).saturating_add(TAIL_ROWS_STALE);
         let tail_before = reuse(counters.segments_changed)
-            .and_then(|known| known.tail.get().or(known.tail_before.as_ref()).cloned());
+            .and_then(|known| known.tail.get().or(known.tail_before.as_ref()))
+            .filter(|tail| tail.len() <= rows_max)
+            .cloned();
         let tail = OnceLock::new();
-        Ok(Arc::new(View { counters, space, metric, segments, tail, tail_before, dead, continuation }))
+        Ok(Arc::new(View {
+            counters,
+            space,
+            metric,
+            segments,
+            indexes,
+            tail,
+            tail_before,
+            dead,
+            continuation,
+        }))
     }
 
     /// The tail; `txn` must see this state. Absent while the dimension is. Cost: at the first call, the rows that were
@@ -104,6 +129,32 @@ impl View {
         row
     }
 
+    /// The first rows of all documents.
+    pub(crate) fn first_rows(&self) -> RoaringTreemap {
+        first_rows(&self.counters, &self.dead, &self.continuation)
+    }
+
+    /// Adds the other rows of the documents whose first rows are in `rows`.
+    pub(crate) fn add_parts(&self, rows: &mut RoaringTreemap) {
+        let mut parts = RoaringTreemap::new();
+        if rows.len() < self.continuation.len() {
+            for first in rows.iter() {
+                let mut end = first + 1;
+                while self.continuation.contains(end) {
+                    end += 1;
+                }
+                parts.insert_range(first + 1..end);
+            }
+        } else {
+            for row in self.continuation.iter() {
+                if rows.contains(row - 1) || parts.contains(row - 1) {
+                    parts.insert(row);
+                }
+            }
+        }
+        *rows |= parts;
+    }
+
     /// Calls `visit` with each vector that is not dead, and its row, in the order of the rows.
     pub(crate) fn for_each_live(
         &self,
@@ -126,6 +177,13 @@ impl View {
             Ok(())
         })?;
         Ok(live)
+    }
+
+    /// The sizes of the segments, in their order.
+    pub(crate) fn sizes(&self) -> Vec<Size> {
+        let size =
+            |segment: &Arc<Segment>| Size { rows: segment.count(), dead: segment.dead_count(&self.dead) };
+        self.segments.iter().map(size).collect()
     }
 
     /// The vector of a row, wherever it is.
@@ -158,6 +216,19 @@ impl View {
             None => Err(Error::Model { expected: "no model".into(), found: offered.to_string() }),
         }
     }
+}
+
+/// The first rows of all documents.
+pub(super) fn first_rows(
+    counters: &Counters,
+    dead: &RoaringTreemap,
+    continuation: &RoaringTreemap,
+) -> RoaringTreemap {
+    let mut rows = RoaringTreemap::new();
+    rows.insert_range(0..counters.next_row);
+    rows -= dead;
+    rows -= continuation;
+    rows
 }
 
 /// A model's identity as stored.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 use uuid::Uuid;
 
-use super::snapshot::{document, for_each_match};
+use super::selection;
+use super::snapshot::{document, for_each_selected};
+use super::turns::Turn;
 use super::vectors::NewVectors;
+use super::view::first_rows;
 use super::{Control, Store};
 use crate::catalog::{self, Counters, DocumentRecord, SpaceRecord, Table, Tables};
 use crate::codec::{key, to_u64, to_usize};
@@ -91,6 +94,8 @@ pub struct WriteTxn {
     pub(super) state: TxnState,
     pub(super) policy: ConflictPolicy,
     pub(super) control: Control,
+    /// Given back last.
+    _turn: Turn,
 }
 
 /// What the transaction changes.
@@ -104,8 +109,9 @@ pub(super) struct TxnState {
     pub(super) metric: Metric,
     pub(super) vectors: Option<NewVectors>,
     pub(super) tail_bytes_max: usize,
-    dead: RoaringTreemap,
+    pub(super) dead: RoaringTreemap,
     pub(super) continuation: RoaringTreemap,
+    pub(super) index: catalog::index::Changes,
     /// Blobs dropped by this transaction.
     pub(super) retired: Vec<Run>,
     pub(super) report: CommitReport,
@@ -113,7 +119,11 @@ pub(super) struct TxnState {
 }
 
 impl WriteTxn {
-    pub(super) fn begin(store: &Store) -> Result<Self> {
+    /// Begins when it is this caller's turn; `control` stops the wait.
+    pub(super) fn begin(store: &Store, control: &Control) -> Result<Self> {
+        // In a forked child the turn may never come.
+        drop(store.file()?);
+        let turn = store.inner.turns.take(control)?;
         let txn = catalog::WriteTxn::begin(&*store.file()?)?;
         let container = Arc::clone(txn.container());
         container.ripen()?;
@@ -138,12 +148,13 @@ impl WriteTxn {
             tail_bytes_max: store.options().tail_bytes_max,
             dead: RoaringTreemap::new(),
             continuation: RoaringTreemap::new(),
+            index: catalog::index::Changes::default(),
             retired: Vec::new(),
             report: CommitReport::default(),
             changed: false,
         };
         let (policy, control) = (ConflictPolicy::default(), Control::default());
-        Ok(WriteTxn { store: store.clone(), txn: Some(txn), state, policy, control })
+        Ok(WriteTxn { store: store.clone(), txn: Some(txn), state, policy, control, _turn: turn })
     }
 
     /// What happens to documents whose id exists, from here on. Default: they are replaced.
@@ -213,7 +224,7 @@ impl WriteTxn {
         })
     }
 
-    /// Deletes the documents that match. Cost: reads every document.
+    /// Deletes the documents that match. Cost: reads those, and every document where the index does not answer.
     ///
     /// # Errors
     /// `Corrupt`, `Io`.
@@ -223,9 +234,11 @@ impl WriteTxn {
     }
 
     fn matching_ids(&mut self, filter: &Filter) -> Result<Vec<String>> {
-        self.change(|tables, _| {
+        self.change(|tables, state| {
+            state.index.write(tables)?;
+            let selection = selection::select(tables, &|| state.first_rows(tables), filter)?;
             let mut ids = Vec::new();
-            for_each_match(tables, filter, &mut |_, record| {
+            for_each_selected(tables, filter, &selection, 0, &mut |_, record| {
                 ids.push(record.id);
                 Ok(true)
             })?;
@@ -256,7 +269,8 @@ impl WriteTxn {
         })
     }
 
-    /// Merge-patches the metadata of the documents that match; returns how many. Cost: reads every document.
+    /// Merge-patches the metadata of the documents that match; returns how many. Cost: as
+    /// [`WriteTxn::delete_where`].
     ///
     /// # Errors
     /// As [`WriteTxn::update_metadata`].
@@ -292,7 +306,9 @@ impl WriteTxn {
         self.change(|tables, state| {
             let row = catalog::id_row(tables, id)?.ok_or_else(|| missing(id))?;
             let mut record = record(tables, row)?;
+            let before = record.metadata.clone();
             change(&mut record)?;
+            state.index.replace(tables, row, &before, &record.metadata)?;
             tables.put_record(Table::Documents, &key(row), &record)?;
             state.report.updated += 1;
             state.changed = true;
@@ -301,7 +317,8 @@ impl WriteTxn {
         Ok(self)
     }
 
-    /// Makes everything durable, and visible to every snapshot taken from now on. Cost: two `fdatasync`.
+    /// Makes everything durable, and visible to every snapshot taken from now on. Cost: one `fdatasync`; two if it seals
+    /// a segment or the file grows.
     ///
     /// # Errors
     /// `Io` when the disk fails or is full, after which the store is `Poisoned` until it is opened again. Then the
@@ -322,6 +339,11 @@ impl WriteTxn {
             }
             self.state.report.commit = Some(self.state.counters.commit);
             self.state.vectors = None;
+            if self.state.counters.segments_changed == self.state.counters.commit
+                || self.state.counters.next_segment > 0 && !self.state.dead.is_empty()
+            {
+                self.store.merge_in_background();
+            }
         }
         Ok(std::mem::take(&mut self.state.report))
     }
@@ -362,7 +384,15 @@ impl TxnState {
 
     /// Removes the document `id`, whose first row is `row`.
     pub(super) fn remove(&mut self, tables: &mut Tables<'_>, id: &str, row: u64) -> Result<()> {
-        let parts = to_u64(record(tables, row)?.parts.len());
+        let record = record(tables, row)?;
+        let parts = to_u64(record.parts.len());
+        self.index.remove(tables, row, &record.metadata)?;
+        for (n, _) in record.parts.iter().enumerate().filter(|(_, part)| part.vector) {
+            // What is not in a segment yet need not get into one.
+            if self.counters.tail_rows > 0 && tables.remove(Table::Tail, &key(row + to_u64(n)))? {
+                self.counters.tail_rows -= 1;
+            }
+        }
         tables.remove(Table::Documents, &key(row))?;
         tables.remove(Table::Ids, id.as_bytes())?;
         self.dead.insert_range(row..row + parts);
@@ -372,10 +402,17 @@ impl TxnState {
         Ok(())
     }
 
+    /// The first rows of all documents.
+    fn first_rows(&self, tables: &Tables<'_>) -> Result<RoaringTreemap> {
+        let dead = catalog::load_rows(tables, Table::Dead)? | &self.dead;
+        let continuation = catalog::load_rows(tables, Table::Continuation)? | &self.continuation;
+        Ok(first_rows(&self.counters, &dead, &continuation))
+    }
+
     /// Writes everything that waits into the catalog.
     fn store(&mut self, tables: &mut Tables<'_>) -> Result<()> {
         if let Some(vectors) = &mut self.vectors {
-            vectors.store(tables, &mut self.counters)?;
+            vectors.store(tables, &mut self.counters, &self.dead)?;
         }
         if !self.dead.is_empty() {
             catalog::add_rows(tables, Table::Dead, &self.dead)?;
@@ -385,9 +422,13 @@ impl TxnState {
             catalog::add_rows(tables, Table::Continuation, &self.continuation)?;
             self.counters.continuation_changed = self.counters.commit;
         }
+        self.index.write(tables)?;
         let stored: Option<SpaceRecord> = tables.find(Table::Spaces, &key(self.space_id))?;
         if stored.as_ref() != Some(&self.space) {
             tables.put_record(Table::Spaces, &key(self.space_id), &self.space)?;
+        }
+        if self.counters.segments_changed == self.counters.commit {
+            self.retired.extend(catalog::drop_orphans(tables)?);
         }
         catalog::put_counters(tables, &self.counters)
     }

@@ -17,7 +17,7 @@ const BATCH: usize = 64;
 /// the whole block in order from 25 to 30 % on, at 384 dimensions.
 const DENSE: u64 = 4;
 /// Inverse norms in this range lose no digits of an f32 score.
-const INVERSE_NORMS: Range<f32> = 1e-30..1e30;
+pub(crate) const INVERSE_NORMS: Range<f32> = 1e-30..1e30;
 
 /// The ids of the rows of a block.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,16 @@ pub(crate) enum Rows<'a> {
     From(u64),
     /// These ids, ascending.
     Listed(&'a [u64]),
+}
+
+impl Rows<'_> {
+    /// The id at a position; of consecutive ids every position has one.
+    pub(crate) fn get(&self, position: usize) -> Option<u64> {
+        match self {
+            Rows::From(first) => first.checked_add(position as u64),
+            Rows::Listed(ids) => ids.get(position).copied(),
+        }
+    }
 }
 
 /// Vectors in row order, with their ids.
@@ -95,11 +105,29 @@ impl<'a> Block<'a> {
         }
     }
 
-    fn vector(&self, position: usize) -> &'a [f32] {
+    /// The number of values of a vector.
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The vector at a position.
+    pub(crate) fn vector(&self, position: usize) -> &'a [f32] {
         &self.vectors[position * self.dim..][..self.dim]
     }
 
-    fn row(&self, position: usize) -> u64 {
+    /// The factor that makes the vector at a position one long, from the column or computed.
+    pub(crate) fn inverse_norm(&self, position: usize) -> f32 {
+        self.inverse_norms
+            .map_or_else(|| kernel::inverse_norm(self.vector(position)), |norms| norms[position])
+    }
+
+    /// The positions of the rows of a set, ascending.
+    fn positions<'s>(&'s self, set: &'s RoaringTreemap) -> impl Iterator<Item = usize> + 's {
+        Positions { block: self, allowed: set.iter(), next: 0 }
+    }
+
+    /// The row at a position.
+    pub(crate) fn row(&self, position: usize) -> u64 {
         match self.rows {
             Rows::From(first) => first + position as u64,
             Rows::Listed(ids) => ids[position],
@@ -141,6 +169,17 @@ pub(crate) enum Selection<'a> {
     Only(&'a RoaringTreemap),
 }
 
+impl Selection<'_> {
+    /// Whether a row may be found.
+    pub(crate) fn contains(&self, row: u64) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::Except(dead) => !dead.contains(row),
+            Selection::Only(allowed) => allowed.contains(row),
+        }
+    }
+}
+
 /// A query vector made ready for many blocks.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
@@ -179,6 +218,20 @@ impl Query {
             }
         };
         Ok(Query { metric, kernel })
+    }
+
+    fn check_dim(&self, block: &Block<'_>) -> Result<()> {
+        let (expected, found) = (block.dim, self.kernel.query().len());
+        if expected == found {
+            Ok(())
+        } else {
+            Err(Error::Shape { what: "query vector".into(), expected, found })
+        }
+    }
+
+    /// The vector as it is compared: of unit length under cosine, else as given.
+    pub(crate) fn vector(&self) -> &[f32] {
+        self.kernel.query()
     }
 
     /// Makes scores of the sums of rows with the query, in place; `vector` gives the rows.
@@ -239,10 +292,7 @@ pub(crate) fn scan(
     owner: &dyn Fn(u64) -> u64,
     top: &mut TopK,
 ) -> Result<()> {
-    let found = query.kernel.query().len();
-    if found != block.dim {
-        return Err(Error::Shape { what: "query vector".into(), expected: block.dim, found });
-    }
+    query.check_dim(block)?;
     if block.len() == 0 {
         return Ok(());
     }
@@ -256,7 +306,7 @@ pub(crate) fn scan(
             if allowed.range_cardinality(first..=last) >= last.saturating_sub(first) / DENSE {
                 scan_in_order(block, query, |row| allowed.contains(row).then(|| owner(row)), top);
             } else {
-                scan_picked(block, query, allowed, owner, top);
+                scan_picked(block, query, block.positions(allowed), owner, top);
             }
         }
     }
@@ -279,18 +329,34 @@ fn scan_in_order(block: &Block<'_>, query: &Query, owner: impl Fn(u64) -> Option
     }
 }
 
-/// Scores the rows that are allowed.
+/// Offers the rows at some positions of a block, which must be within it, to `top`.
+///
+/// Scores and results are those of [`scan`]. Cost: reads the vectors of these rows.
+/// # Errors
+/// `Shape` if the query has another dimension than the block.
+pub(crate) fn scan_positions(
+    block: &Block<'_>,
+    query: &Query,
+    positions: impl Iterator<Item = usize>,
+    owner: &dyn Fn(u64) -> u64,
+    top: &mut TopK,
+) -> Result<()> {
+    query.check_dim(block)?;
+    scan_picked(block, query, positions, owner, top);
+    Ok(())
+}
+
+/// Scores the rows at these positions.
 fn scan_picked(
     block: &Block<'_>,
     query: &Query,
-    allowed: &RoaringTreemap,
+    mut positions: impl Iterator<Item = usize>,
     owner: &dyn Fn(u64) -> u64,
     top: &mut TopK,
 ) {
     let mut sums = [0.0; BATCH];
     let mut picked = Vec::with_capacity(BATCH);
     let mut inverse_norms = Vec::with_capacity(BATCH);
-    let mut positions = Positions { block, allowed: allowed.iter(), next: 0 };
     loop {
         picked.clear();
         picked.extend(positions.by_ref().take(BATCH));

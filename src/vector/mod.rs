@@ -1,12 +1,14 @@
-//! The vector engine: tail, segments, exact search, and the bridge to FAISS.
+//! The vector engine: tail, segments, exact and indexed search, and the bridge to FAISS.
 
 pub(crate) mod exact;
 pub(crate) mod faiss;
 pub(crate) mod faiss_stream;
+pub(crate) mod hnsw;
 pub(crate) mod kernel;
 pub(crate) mod parallel;
 pub(crate) mod segment;
 pub(crate) mod tail;
+pub(crate) mod tiers;
 pub(crate) mod topk;
 
 #[cfg(test)]

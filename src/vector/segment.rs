@@ -3,7 +3,9 @@
 //! The blob holds the vectors (f32, row-major), then for cosine the inverse norms (f32), then the row numbers (u64) unless
 //! they are consecutive; each section begins at a multiple of 64 bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use roaring::RoaringTreemap;
 
 use super::exact::{Block, Rows};
 use super::kernel::inverse_norm;
@@ -11,7 +13,7 @@ use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
 use crate::metric::Metric;
-use crate::storage::{Blob, BlobRecord, BlobWriter, Container, Run};
+use crate::storage::{Blob, BlobRecord, BlobWriter, Container, Naming};
 
 const _: () = assert!(cfg!(target_endian = "little"), "sections are mapped as they are stored");
 
@@ -53,9 +55,10 @@ impl SegmentWriter {
         dim: usize,
         metric: Metric,
         rows_max: usize,
+        naming: Naming,
     ) -> Result<Self> {
         let bytes = to_u64(rows_max) * (4 * to_u64(dim) + 4 + 8) + 2 * ALIGNMENT;
-        let blob = BlobWriter::new(container, bytes)?;
+        let blob = BlobWriter::new(container, bytes, naming)?;
         Ok(SegmentWriter { blob, dim, metric, rows: Vec::new(), norms: Vec::new(), rows_max })
     }
 
@@ -110,6 +113,8 @@ pub(crate) struct Segment {
     blob_id: u64,
     layout: Layout,
     blob: Blob,
+    /// The rows as a set, made when it is first asked for.
+    row_set: OnceLock<RoaringTreemap>,
 }
 
 impl Segment {
@@ -121,7 +126,7 @@ impl Segment {
         (blob_id, blob): (u64, BlobRecord),
     ) -> Result<Self> {
         let blob = Blob::open(container, blob, format!("segment {id}"))?;
-        let segment = Segment { id, blob_id, layout, blob };
+        let segment = Segment { id, blob_id, layout, blob, row_set: OnceLock::new() };
         let layout = &segment.layout;
         let dim = to_usize(u64::from(layout.dim));
         let vectors = layout.count.checked_mul(4 * u64::from(layout.dim));
@@ -164,19 +169,34 @@ impl Segment {
         self.layout.first_row
     }
 
+    /// The number of values of a vector.
+    pub(crate) fn dim(&self) -> u64 {
+        u64::from(self.layout.dim)
+    }
+
+    /// Its rows, and perhaps others between them.
+    pub(crate) fn span(&self) -> std::ops::RangeInclusive<u64> {
+        self.layout.first_row..=self.layout.last_row
+    }
+
     /// The number of its rows.
     pub(crate) fn count(&self) -> u64 {
         self.layout.count
     }
 
+    /// How many of its rows are in `dead`. Rows that cannot be read count as if they followed each other.
+    pub(crate) fn dead_count(&self, dead: &RoaringTreemap) -> u64 {
+        let within = dead.range_cardinality(self.layout.first_row..=self.layout.last_row);
+        let listed = if within > 0 { self.rows().ok().flatten() } else { None };
+        match listed {
+            Some(rows) => self.row_set.get_or_init(|| rows.iter().copied().collect()).intersection_len(dead),
+            None => within.min(self.layout.count),
+        }
+    }
+
     /// Whether it is mapped from where `blob` says.
     pub(crate) fn is_at(&self, blob: &BlobRecord) -> bool {
         self.blob.record() == blob
-    }
-
-    /// The pages of its blob.
-    pub(crate) fn run(&self) -> Run {
-        self.blob.record().run()
     }
 
     /// The bytes of its blob.
@@ -195,11 +215,30 @@ impl Segment {
         let layout = &self.layout;
         let vectors = self.section(0, layout.count.saturating_mul(u64::from(layout.dim)))?;
         let norms = layout.norms_offset.map(|offset| self.section(offset, layout.count)).transpose()?;
-        let rows = match self.rows()? {
+        Block::new(vectors, to_usize(u64::from(layout.dim)), norms, self.row_numbers()?)
+    }
+
+    /// Its rows as a block of which only the vectors at some positions are verified; they must be within it.
+    ///
+    /// Cost: at the first call in a process, the checksums of norms and row numbers; then of what is asked for.
+    pub(crate) fn block_at(&self, positions: &[usize]) -> Result<Block<'_>> {
+        let (layout, dim) = (&self.layout, u64::from(self.layout.dim));
+        for &position in positions {
+            self.section::<f32>(to_u64(position) * dim * 4, dim)?;
+        }
+        let bytes = self.blob.unverified().get(..to_usize(layout.count.saturating_mul(4 * dim)));
+        let vectors = bytemuck::try_cast_slice(bytes.unwrap_or_default());
+        let vectors = vectors.map_err(|e| self.damage(e.to_string()))?;
+        let norms = layout.norms_offset.map(|offset| self.section(offset, layout.count)).transpose()?;
+        Block::new(vectors, to_usize(dim), norms, self.row_numbers()?)
+    }
+
+    /// The row at each position.
+    pub(crate) fn row_numbers(&self) -> Result<Rows<'_>> {
+        Ok(match self.rows()? {
             Some(rows) => Rows::Listed(rows),
-            None => Rows::From(layout.first_row),
-        };
-        Block::new(vectors, to_usize(u64::from(layout.dim)), norms, rows)
+            None => Rows::From(self.layout.first_row),
+        })
     }
 
     fn rows(&self) -> Result<Option<&[u64]>> {

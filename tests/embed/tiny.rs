@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use vdb::embed::Models;
 
-pub(super) const HIDDEN: usize = 8;
+pub(crate) const HIDDEN: usize = 8;
 const INNER: usize = 12;
 const WORDS: usize = 12;
 const POSITIONS: usize = 16;
 const LAYERS: usize = 2;
 
 /// A directory of models with the ONNX Runtime in it and nothing else.
-pub(super) fn models() -> (TempDir, Models) {
+pub(crate) fn models() -> (TempDir, Models) {
     let directory = tempfile::tempdir().unwrap();
     let runtime = super::models().root().join("onnxruntime");
     std::os::unix::fs::symlink(runtime, directory.path().join("onnxruntime")).unwrap();
@@ -25,7 +25,7 @@ pub(super) fn models() -> (TempDir, Models) {
 }
 
 /// Writes a model of two layers into a new folder `name`.
-pub(super) fn write(root: &Path, name: &str) -> PathBuf {
+pub(crate) fn write(root: &Path, name: &str) -> PathBuf {
     let folder = root.join(name);
     fs::create_dir_all(folder.join("1_Pooling")).unwrap();
     put(&folder, "config.json", &config());
@@ -36,11 +36,11 @@ pub(super) fn write(root: &Path, name: &str) -> PathBuf {
     folder
 }
 
-pub(super) fn put(folder: &Path, file: &str, json: &Value) {
+pub(crate) fn put(folder: &Path, file: &str, json: &Value) {
     fs::write(folder.join(file), json.to_string()).unwrap();
 }
 
-pub(super) fn config() -> Value {
+pub(crate) fn config() -> Value {
     json!({
         "model_type": "bert", "hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": 2,
         "intermediate_size": INNER, "hidden_act": "gelu", "layer_norm_eps": 1e-12,
@@ -49,7 +49,7 @@ pub(super) fn config() -> Value {
     })
 }
 
-pub(super) fn pooling() -> Value {
+pub(crate) fn pooling() -> Value {
     json!({
         "word_embedding_dimension": HIDDEN, "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true,
         "pooling_mode_max_tokens": false,
@@ -95,7 +95,7 @@ fn shapes(hidden: usize) -> Vec<(String, Vec<usize>)> {
 }
 
 /// Writes `model.safetensors`, every value from a simple sequence.
-pub(super) fn weights(folder: &Path, prefix: &str, hidden: usize, dtype: Dtype) {
+pub(crate) fn weights(folder: &Path, prefix: &str, hidden: usize, dtype: Dtype) {
     let mut state = 7_u32;
     let mut value = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

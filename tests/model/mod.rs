@@ -9,8 +9,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use vdb::{
-    CheckLevel, ConflictPolicy, Control, Document, Durability, Embedder, Embeddings, Error, Filter, Metadata,
-    Metric, ModelIdentity, OpenOptions, Query, Snapshot,
+    Background, CheckLevel, ConflictPolicy, Control, Document, Durability, Embedder, Embeddings, Error,
+    Filter, MergeLimits, Metadata, Metric, ModelIdentity, OpenOptions, Query, Snapshot,
 };
 
 use naive::Model;
@@ -49,9 +49,11 @@ impl Embedder for Counting {
 
 fn options(metric: Metric, embeds: bool) -> OpenOptions {
     let options = OpenOptions::new()
+        .background(Background::None)
         .metric(metric)
         .durability(Durability::Process)
-        .tail_bytes_max(TAIL_ROWS * DIM * size_of::<f32>());
+        .tail_bytes_max(TAIL_ROWS * DIM * size_of::<f32>())
+        .index_rows_min(8);
     if !embeds {
         return options;
     }
@@ -159,6 +161,10 @@ fn run(path: &Path, metric: Metric, embeds: bool, sequence: &[Operation], questi
                     txn.commit().unwrap();
                     model = changed;
                 }
+            }
+            Operation::Merge => {
+                store.merge(&MergeLimits::default(), &Control::new()).unwrap();
+                assert_eq!(store.stats().unwrap().merges_due, 0);
             }
             Operation::Compact => drop(store.compact(&Control::new()).unwrap()),
             Operation::Reopen => {

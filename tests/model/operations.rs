@@ -53,6 +53,7 @@ pub(super) enum Change {
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     Write { changes: Vec<Change>, commits: bool },
+    Merge,
     Compact,
     Reopen,
     Hold,
@@ -124,11 +125,12 @@ pub(super) fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let operation = prop_oneof![
         8 => (vec(change(), 1..4), proptest::bool::weighted(0.85))
             .prop_map(|(changes, commits)| Operation::Write { changes, commits }),
+        2 => Just(Operation::Merge),
         1 => Just(Operation::Compact),
         1 => Just(Operation::Reopen),
         2 => Just(Operation::Hold),
     ];
-    vec(operation, 1..20)
+    vec(operation, 1..24)
 }
 
 /// What is asked after each operation.

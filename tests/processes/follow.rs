@@ -1,4 +1,4 @@
-//! Readers in other processes that follow a writer through growth, compaction and trimming.
+//! Readers in other processes that follow a writer through growth, merges, compaction and trimming.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +13,7 @@ const DIM: usize = 128;
 const READERS: usize = 3;
 /// Each version is one commit; so many of them grow the store, then it shrinks again.
 const WAVE: u64 = 16;
+const TAIL_BYTES: usize = 64 << 10;
 const COMPACT_EVERY: u64 = 5;
 /// Documents asked for in a search.
 const K: usize = 20;
@@ -48,7 +49,8 @@ fn put(store: &Store, version: u64) {
 
 /// Child: every commit replaces every document by one of the next version.
 pub(super) fn write() {
-    let store = Store::open(child::store_path()).unwrap();
+    // Every commit makes segments, and merges of what the one before made.
+    let store = OpenOptions::new().tail_bytes_max(TAIL_BYTES).open(child::store_path()).unwrap();
     let stop = child::stop_flag();
     let (mut version, mut trims) = (1, 0);
     while !stop.load(Ordering::Acquire) {

@@ -69,7 +69,8 @@ fn every_call_is_refused(store: Store, snapshot: Snapshot, mut txn: WriteTxn) {
 /// Child: forks while a transaction is open, and goes on after each copy has tried to do harm.
 pub(super) fn fork_and_try() {
     let path = child::store_path();
-    let store = Store::create(&path).unwrap();
+    // Every row becomes a segment, so that the thread that merges is there.
+    let store = vdb::OpenOptions::new().tail_bytes_max(1).create(&path).unwrap();
     store.add([document("a"), document("b")]).unwrap();
     let (snapshot, mut txn) = (store.snapshot().unwrap(), store.write().unwrap());
     txn.add([document("c")]).unwrap();

@@ -9,6 +9,8 @@ mod create;
 mod follow;
 mod fork;
 mod full_disk;
+#[cfg(feature = "cli")]
+mod import;
 mod kill;
 mod lock;
 mod read_only;

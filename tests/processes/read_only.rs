@@ -113,7 +113,9 @@ fn what_cannot_be_written_is_recovered_in_memory() {
     let path = copy.path().join("copy.vdb");
     fs::write(&path, &sealed.bytes).unwrap();
     let store = OpenOptions::new().read_only(true).open(&path).unwrap();
-    assert_eq!(number_of(&store.snapshot().unwrap()).unwrap().max(sealed.acknowledged), sealed.acknowledged);
+    let number = number_of(&store.snapshot().unwrap()).unwrap();
+    // The commit in flight may be whole, though nobody was told.
+    assert!((sealed.acknowledged..=sealed.acknowledged + 1).contains(&number), "{number}");
     assert!(fs::read(&path).unwrap() != sealed.bytes, "the file was clean");
 }
 

@@ -18,7 +18,7 @@ const SUPERBLOCK_LEN: usize = 16 * PAGE;
 const VALUES: [f32; 4] = [1.0, 0.0, 0.6, 0.8];
 
 /// Table of the document, field, source file, constant.
-const OFFSETS: [(&str, &str, &str, &str); 25] = [
+const OFFSETS: [(&str, &str, &str, &str); 38] = [
     ("File", "preamble", "layout", "PREAMBLE_OFFSET"),
     ("File", "notice", "layout", "NOTICE_OFFSET"),
     ("File", "superblock A", "layout", "SUPERBLOCK_A_OFFSET"),
@@ -38,28 +38,44 @@ const OFFSETS: [(&str, &str, &str, &str); 25] = [
     ("Superblock", "extent_count", "superblock", "EXTENT_COUNT_OFFSET"),
     ("Superblock", "extents", "superblock", "EXTENTS_OFFSET"),
     ("Superblock", "crc", "superblock", "CRC_OFFSET"),
-    ("Header sector", "zero", "header", "HEADER_LEN"),
-    ("Header sector", "crc", "stream", "HEADER_CRC_OFFSET"),
+    ("Header sector", "count", "header", "HEADER_LEN"),
+    ("Header sector", "list_crc", "manifest", "MANIFEST_CRC_OFFSET"),
+    ("Header sector", "crc", "manifest", "HEADER_CRC_OFFSET"),
+    ("Header sector", "entries", "manifest", "SECTOR_LEN"),
     ("Redb header", "flags", "header", "FLAGS_OFFSET"),
     ("Redb header", "slot 0", "header", "SLOT_0_OFFSET"),
     ("Redb header", "slot 1", "header", "SLOT_1_OFFSET"),
     ("Commit slot", "transaction", "header", "TRANSACTION_OFFSET"),
+    ("Index", "version", "vector/hnsw/sections", "VERSION_OFFSET"),
+    ("Index", "codes", "vector/hnsw/sections", "CODES_OFFSET"),
+    ("Index", "metric", "vector/hnsw/sections", "METRIC_OFFSET"),
+    ("Index", "dim", "vector/hnsw/sections", "DIM_OFFSET"),
+    ("Index", "rows", "vector/hnsw/sections", "ROWS_OFFSET"),
+    ("Index", "m", "vector/hnsw/sections", "M_OFFSET"),
+    ("Index", "ef_construction", "vector/hnsw/sections", "EF_CONSTRUCTION_OFFSET"),
+    ("Index", "entry_point", "vector/hnsw/sections", "ENTRY_POINT_OFFSET"),
+    ("Index", "max_level", "vector/hnsw/sections", "MAX_LEVEL_OFFSET"),
+    ("Index", "sections", "vector/hnsw/sections", "TABLE_OFFSET"),
+    ("Index", "first section", "vector/hnsw/sections", "HEADER_BYTES"),
 ];
 
 /// What is stated in the prose.
-const STATED: [(&str, &str, &str); 7] = [
+const STATED: [(&str, &str, &str); 9] = [
     ("Extents in a superblock, at most", "superblock", "EXTENTS_MAX"),
     ("Bytes of an extent", "superblock", "EXTENT_LEN"),
-    ("Bytes of a sector", "stream", "SECTOR_LEN"),
+    ("Bytes of a sector", "manifest", "SECTOR_LEN"),
+    ("Bytes of an entry", "manifest", "ENTRY_LEN"),
     ("First stream page of checksums", "pages", "SUMS_BASE"),
     ("Checksums in a page", "pages", "SUMS_PER_PAGE"),
     ("Bytes of a chunk", "blob", "CHUNK_BYTES"),
     ("Bytes of a page", "layout", "PAGE_BYTES"),
+    ("Bytes of a recall curve", "vector/hnsw/sections", "CURVE_BYTES"),
 ];
 
-/// The constants of a file of `src/storage`, as written.
+/// The constants of a file, as written; one without a directory is in `src/storage`.
 fn constants(file: &str) -> BTreeMap<String, String> {
-    let source = text(&format!("src/storage/{file}.rs"));
+    let directory = if file.contains('/') { "src" } else { "src/storage" };
+    let source = text(&format!("{directory}/{file}.rs"));
     let mut all = BTreeMap::new();
     for statement in source.split("const ").skip(1) {
         let Some((name, rest)) = statement.split_once(": ") else { continue };
@@ -118,6 +134,7 @@ fn byte_string_len(literal: &str) -> usize {
 
 fn names(file: &str) -> BTreeMap<String, String> {
     let mut names = constants("layout");
+    names.extend(constants("header"));
     names.extend(constants(file));
     names
 }

@@ -64,7 +64,7 @@ pub(crate) enum Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Row { path, line, source } => Failure::Line { path: Some(path), line, error: *source },
+            Error::Row { path, line, source } => Failure::line(Some(path), line, *source),
             error => Failure::Store(error),
         }
     }
@@ -82,9 +82,13 @@ impl Failure {
         Failure::Usage { message: message.into(), hint: None }
     }
 
-    /// A flag that later versions have.
-    pub(crate) fn later(flag: &str) -> Self {
-        Failure::usage(format!("`{flag}` is not in this version"))
+    /// A line is at fault. A document that was added alone needs no place in the call: the line says more.
+    pub(crate) fn line(path: Option<PathBuf>, line: u64, mut error: Error) -> Self {
+        if let Error::Shape { what, .. } | Error::Invalid { what, .. } = &mut error {
+            let length = what.strip_suffix(" (row 0)").map_or(what.len(), str::len);
+            what.truncate(length);
+        }
+        Failure::Line { path, line, error }
     }
 
     /// What the library says.
@@ -172,7 +176,7 @@ impl Failure {
                 Error::NotAStore { path: file, found: it } | Error::Locked { path: file, holder: it } => {
                     (path, found) = (json!(file.to_string_lossy()), json!(it));
                 }
-                Error::NotFound { what: "file", name } | Error::Exists { what: "file", name } => {
+                Error::NotFound { what: "file" | "source", name } | Error::Exists { what: "file", name } => {
                     path = json!(name);
                 }
                 Error::Version { found: it, oldest, newest } => {
@@ -206,6 +210,9 @@ fn hint(error: &Error) -> Option<String> {
         Error::NotFound { what: "file", name } => format!("`vdb create {name}` makes it"),
         Error::Exists { what: "file", .. } => "vdb never overwrites a file: choose another name".into(),
         Error::Locked { .. } => "`--wait 10s` waits for the other process; reading needs no waiting".into(),
+        Error::Shape { what, found, .. } if what.starts_with("vector of ") && what.contains("document ") => {
+            format!("`--model none` or `--dim {found}` makes a new store for such vectors")
+        }
         Error::Corrupt { .. } => "`vdb check --deep FILE` names everything that is damaged".into(),
         Error::Version { .. } => "a newer version of vdb has written the file: use that".into(),
         Error::Poisoned { .. } => "free some space or repair the disk, then run the command again".into(),

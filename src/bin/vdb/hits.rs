@@ -93,21 +93,31 @@ impl Display for Found<'_> {
 pub(crate) struct Plans(pub(crate) Vec<Plan>);
 
 impl Plans {
+    /// The way of all, if it is the same.
+    fn path(&self) -> &'static str {
+        let first = self.0.first().map_or("exact", |plan| plan.path);
+        if self.0.iter().all(|plan| plan.path == first) { first } else { "mixed" }
+    }
+
     /// The data of the JSON line `plan`.
     pub(crate) fn data(&self, query: Option<&str>) -> Value {
         let sum = |part: fn(&Plan) -> u64| self.0.iter().map(part).sum::<u64>();
         let ms = |part: fn(&Plan) -> Duration| self.0.iter().map(part).sum::<Duration>().as_secs_f64() * 1e3;
         let recall = self.0.iter().map(|plan| plan.recall_promised).fold(1.0, f64::min);
         let mut data = json!({
-            "mode": "vector", "path": self.0.first().map_or("exact", |plan| plan.path),
+            "mode": "vector", "path": self.path(),
             "segments": self.0.iter().map(|plan| plan.segments).sum::<usize>(),
             "allowed": sum(|plan| plan.allowed), "candidates": sum(|plan| plan.candidates),
             "rescored": sum(|plan| plan.rescored), "recall_promised": recall,
             "ms": {
                 "target": ms(|plan| plan.target_time), "filter": ms(|plan| plan.filter_time),
-                "scan": ms(|plan| plan.scan_time), "fetch": ms(|plan| plan.fetch_time),
+                "graph": ms(|plan| plan.graph_time), "scan": ms(|plan| plan.scan_time), "fetch": ms(|plan| plan.fetch_time),
             },
         });
+        let notes: Vec<&String> = self.0.iter().flat_map(|plan| &plan.notes).collect();
+        if let Some(data) = data.as_object_mut().filter(|_| !notes.is_empty()) {
+            data.insert("notes".into(), json!(notes));
+        }
         if let (Some(query), Some(data)) = (query, data.as_object_mut()) {
             data.insert("query".into(), query.into());
         }
@@ -122,12 +132,18 @@ impl Display for Plans {
         let ms: f64 = data["ms"].as_object().map_or(0.0, |ms| ms.values().filter_map(Value::as_f64).sum());
         write!(
             f,
-            "{DIM}plan: {}, {} segments and the tail, {} of {} vectors allowed, recall {}, {ms:.1} ms{DIM:#}",
+            "{DIM}plan: {}, {} segments and the tail, {} vectors allowed, {} compared, {} rescored, recall {}, \
+             {ms:.1} ms{DIM:#}",
             data["path"].as_str().unwrap_or_default(),
             number("segments"),
             number("allowed"),
             number("candidates"),
+            number("rescored"),
             number("recall_promised"),
-        )
+        )?;
+        self.0
+            .iter()
+            .flat_map(|plan| &plan.notes)
+            .try_for_each(|note| write!(f, "\n{DIM}plan: {note}{DIM:#}"))
     }
 }

@@ -76,7 +76,7 @@ impl Lines {
 
     /// An error that a line is to blame for.
     pub(crate) fn fault(&self, line: u64, error: Error) -> Failure {
-        Failure::Line { path: self.path.clone(), line, error }
+        Failure::line(self.path.clone(), line, error)
     }
 }
 

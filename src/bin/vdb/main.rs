@@ -5,11 +5,14 @@ mod ask;
 mod change;
 mod choice;
 mod cmd;
+mod destination;
 mod failure;
 mod given;
 mod hits;
+mod later;
 mod lines;
 mod making;
+mod merging;
 mod model;
 mod open;
 mod output;
@@ -23,5 +26,5 @@ mod stores;
 mod tests;
 
 fn main() -> std::process::ExitCode {
-    start::run(std::env::args_os().collect()).into()
+    start::run(&std::env::args_os().collect::<Vec<_>>()).into()
 }

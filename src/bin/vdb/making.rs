@@ -3,9 +3,10 @@
 use std::num::NonZero;
 use std::path::Path;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
-use vdb::embed::Models;
-use vdb::{Error, Metric, ModelIdentity, OpenOptions, Stats};
+use vdb::embed::{DEFAULT_MODEL, Models};
+use vdb::{Error, IndexKind, Metric, ModelIdentity, OpenOptions, Stats};
 
 use crate::args::Globals;
 use crate::failure::{Failure, Result};
@@ -15,24 +16,25 @@ use crate::open;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "A new store")]
 pub(crate) struct Making {
-    /// The model that embeds texts, such as all-MiniLM-L6-v2; or `none`, or `external:LABEL` for one outside vdb
-    /// [default: none]
+    /// The model that embeds texts; or `none`, or `external:LABEL` for one outside vdb [default: all-MiniLM-L6-v2, with
+    /// --dim alone external:unnamed]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// The number of values of a vector [default: that of the first vector]
+    /// The number of values of a vector [default: that of the model, else of the first vector]
     #[arg(long, value_name = "N")]
     dim: Option<NonZero<usize>>,
     /// How nearness is measured: `cosine`, `l2` or `ip` [default: cosine]
     #[arg(long)]
     metric: Option<Metric>,
-    /// The index: `auto` and `exact`, which search exactly
-    #[arg(long, default_value = "auto", value_name = "KIND", value_parser = |v: &str| now(v, &["auto", "exact"]))]
-    index: String,
+    /// The index of each segment, built when it is compacted: `hnsw`, from 1,000 vectors on; `auto`, the same from 10,000
+    /// on; `exact`, none
+    #[arg(long, default_value = "auto", value_name = "KIND", value_parser = index())]
+    index: IndexKind,
     /// How vectors are stored
-    #[arg(long, default_value = "f32", value_name = "TYPE", value_parser = |v: &str| now(v, &["f32"]))]
+    #[arg(long, default_value = "f32", value_name = "TYPE", value_parser = ["f32"])]
     vectors: String,
     /// Whether texts are indexed for full-text search
-    #[arg(long, default_value = "off", value_name = "SWITCH", value_parser = |v: &str| now(v, &["off"]))]
+    #[arg(long, default_value = "off", value_name = "SWITCH", value_parser = ["off"])]
     text: String,
     /// The permission bits of the file, in octal
     #[arg(long, default_value = "0600", value_name = "MODE", value_parser = octal)]
@@ -45,12 +47,8 @@ pub(crate) struct Made {
     pub(crate) text: String,
 }
 
-/// Accepts what this version can do.
-fn now(value: &str, known: &[&str]) -> std::result::Result<String, String> {
-    if known.contains(&value) {
-        return Ok(value.to_owned());
-    }
-    Err(format!("not in this version, which has {}", known.join(", ")))
+fn index() -> impl TypedValueParser<Value = IndexKind> {
+    PossibleValuesParser::new(["auto", "exact", "hnsw"]).try_map(|name| name.parse::<IndexKind>())
 }
 
 fn octal(text: &str) -> std::result::Result<u32, String> {
@@ -61,10 +59,14 @@ fn octal(text: &str) -> std::result::Result<u32, String> {
 }
 
 impl Making {
-    /// The model that was asked for; a dimension alone means vectors of a model without a name.
+    /// The model that was asked for, or the default; a dimension alone means vectors of a model without a name.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is not on this machine, with the command that gets it.
     pub(crate) fn model(&self) -> Result<Option<ModelIdentity>> {
         let name = match (self.model.as_deref(), self.dim) {
-            (None, None) | (Some("none"), _) => return Ok(None),
+            (Some("none"), _) => return Ok(None),
+            (None, None) => DEFAULT_MODEL,
             (None, Some(_)) => "external:unnamed",
             (Some(name), _) => name,
         };
@@ -86,17 +88,14 @@ impl Making {
         }
     }
 
-    /// The options to make it with.
-    pub(crate) fn options(&self, globals: &Globals) -> Result<OpenOptions> {
+    /// The options to make a store of this model with.
+    pub(crate) fn options(&self, model: Option<ModelIdentity>, globals: &Globals) -> OpenOptions {
         let metric = self.metric.unwrap_or_default();
-        let mut options = open::options(globals).metric(metric).file_mode(self.file_mode);
+        let mut options = open::options(globals).metric(metric).index(self.index).file_mode(self.file_mode);
         if let Some(dim) = self.dim {
             options = options.dim(dim.get());
         }
-        if let Some(model) = self.model()? {
-            options = options.model(model);
-        }
-        Ok(options)
+        model.into_iter().fold(options, OpenOptions::model)
     }
 
     /// Checks that a store that was there already is as asked for.
@@ -115,20 +114,22 @@ impl Making {
         }
         let found = stats.model.as_ref().map_or("none", |model| &model.name);
         match self.model.as_deref() {
-            Some(asked) if asked != found => differs("--model", asked, found),
+            Some(asked) if asked != found => {
+                Err(Error::Model { expected: found.to_owned(), found: asked.to_owned() }.into())
+            }
             _ => Ok(()),
         }
     }
 
-    /// What to say of the store at `path` that was made so.
-    pub(crate) fn made(&self, path: &Path) -> Result<Made> {
-        let (model, dim) = (self.model()?, self.dim.map(NonZero::get));
-        let (name, metric) = (model.map(|model| model.name), self.metric.unwrap_or_default());
+    /// What to say of a store of this model that was made at `path`.
+    pub(crate) fn made(&self, path: &Path, model: Option<&ModelIdentity>) -> Made {
+        let dim = model.map(|model| model.dim).or(self.dim.map(NonZero::get));
+        let (name, metric) = (model.map(|model| &model.name), self.metric.unwrap_or_default());
         let data =
             json!({"path": path.to_string_lossy(), "model": name, "dim": dim, "metric": metric.name()});
         let shown = dim.map_or_else(|| "any".to_owned(), |dim| dim.to_string());
-        let name = name.as_deref().unwrap_or("none");
+        let name = name.map_or("none", String::as_str);
         let text = format!("created {} (model {name}, dimension {shown}, metric {metric})", path.display());
-        Ok(Made { data, text })
+        Made { data, text }
     }
 }

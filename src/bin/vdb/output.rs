@@ -134,7 +134,9 @@ impl Output {
         let _ = if self.json {
             writeln!(self.stderr, "{}", line("warning", &json!({"message": text.to_string()})))
         } else {
-            writeln!(self.stderr, "{WARNING}vdb: warning:{WARNING:#} {text}")
+            // A progress bar may stand in the line.
+            let clear = if std::io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
+            writeln!(self.stderr, "{clear}{WARNING}vdb: warning:{WARNING:#} {text}")
         };
     }
 

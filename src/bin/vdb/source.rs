@@ -97,18 +97,9 @@ pub(crate) fn add(
     if let Err(error) = txn.add(batch.iter().map(|numbered| numbered.value.clone())) {
         // Nothing of the batch is in the transaction, which is given up: one by one the documents tell which it is.
         for Numbered { line, value } in batch {
-            txn.add([value.clone()]).map_err(|error| source.fault(*line, without_row(error)))?;
+            txn.add([value.clone()]).map_err(|error| source.fault(*line, error))?;
         }
         return Err(error.into());
     }
     Ok(if model.embedder().is_some() { 0 } else { u64::try_from(bare).unwrap_or(u64::MAX) })
-}
-
-/// The error of a document that was added alone, without its place in the call: the line says more.
-fn without_row(mut error: Error) -> Error {
-    if let Error::Shape { what, .. } | Error::Invalid { what, .. } = &mut error {
-        let length = what.strip_suffix(" (row 0)").map_or(what.len(), str::len);
-        what.truncate(length);
-    }
-    error
 }

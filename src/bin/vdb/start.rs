@@ -12,14 +12,15 @@ use crate::args::{Arguments, peek};
 use crate::cmd;
 use crate::failure::{Exit, Failure, Result};
 use crate::given::Stdin;
+use crate::later::refusal;
 use crate::output::Output;
 
 /// The message and place of the last panic.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 /// Runs the program.
-pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
-    let (json, color) = peek(&arguments);
+pub(crate) fn run(arguments: &[OsString]) -> Exit {
+    let (json, color) = peek(arguments);
     let mut output = Output::new(json, color);
     let cancel = output.cancel().clone();
     // Without a handler an interrupt ends the program at once, which no file minds.
@@ -30,13 +31,12 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
         cancel.cancel();
     });
     guard(&mut output, |output| {
-        let command = cmd::with_later(Arguments::command().color(color.into()));
-        match command.try_get_matches_from(arguments) {
-            Err(error) => said(&error, json, output),
+        match Arguments::command().color(color.into()).try_get_matches_from(arguments) {
+            Err(error) => match refusal(&error, arguments) {
+                Some(failure) => Err(failure),
+                None => said(&error, json, output),
+            },
             Ok(matches) => {
-                if let Some((name, _)) = matches.subcommand().filter(|(name, _)| cmd::LATER.contains(name)) {
-                    return Err(Failure::usage(format!("`{name}` is not in this version")));
-                }
                 let arguments = Arguments::from_arg_matches(&matches)
                     .map_err(|error| Failure::usage(error.to_string()))?;
                 output.quiet(arguments.globals.quiet);

@@ -1,7 +1,9 @@
 //! Several stores, searched as one.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+use vdb::embed::LoadOptions;
 use vdb::{Error, Hit, ModelIdentity, Query, Snapshot};
 
 use crate::args::Globals;
@@ -16,7 +18,8 @@ pub(crate) struct Stores {
     snapshots: Vec<Snapshot>,
     /// Their names, if there are several.
     names: Vec<String>,
-    model: Option<ModelIdentity>,
+    identity: Option<ModelIdentity>,
+    model: OnceCell<Model>,
 }
 
 /// What was found in some stores.
@@ -35,8 +38,8 @@ impl Stores {
     pub(crate) fn open(first: &Path, others: &[PathBuf], globals: &Globals) -> Result<Self> {
         let store = open::to_read(first, globals)?;
         let stats = store.stats()?;
-        let mut stores =
-            Stores { snapshots: vec![store.snapshot()?], names: Vec::new(), model: stats.model.clone() };
+        let (snapshots, identity) = (vec![store.snapshot()?], stats.model.clone());
+        let mut stores = Stores { snapshots, names: Vec::new(), identity, model: OnceCell::new() };
         if others.is_empty() {
             return Ok(stores);
         }
@@ -79,9 +82,13 @@ impl Stores {
         Ok(answer)
     }
 
-    /// The model of all.
+    /// The model of all, the same at each call, so that it is loaded once.
     pub(crate) fn model(&self) -> Result<Model> {
-        Model::of(self.model.as_ref())
+        if let Some(model) = self.model.get() {
+            return Ok(model.clone());
+        }
+        let model = Model::of(self.identity.as_ref(), LoadOptions::new())?;
+        Ok(self.model.get_or_init(|| model).clone())
     }
 
     /// The name of a store, if there are several.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::CommandFactory as _;
 
 use crate::args::{Arguments, Color, peek};
-use crate::cmd::{LATER, with_later};
 use crate::failure::{Exit, Failure};
+use crate::later::LATER;
 use crate::output::Output;
 use crate::start::guard;
 
@@ -16,7 +16,7 @@ const END: &str = "<!-- generated from the program: end -->";
 
 #[test]
 fn clap_finds_no_contradiction() {
-    with_later(Arguments::command()).debug_assert();
+    Arguments::command().debug_assert();
 }
 
 #[test]
@@ -60,11 +60,12 @@ fn reference() -> String {
         let _ = write!(out, "\n## vdb {}\n\n{about}.\n\n```text\n{usage}\n```\n\n", command.get_name());
         out.push_str(&rows(command, false));
     }
-    let _ = write!(
-        out,
-        "\n## Not in this version\n\nKnown by name, and refused with exit status 2: `{}`.\n\n",
-        LATER.join("`, `")
-    );
+    out.push_str("\n## Not in this version\n\nKnown by name, and refused with exit status 2:\n\n");
+    for (commands, later) in LATER {
+        let of = if commands.is_empty() { "everywhere".to_owned() } else { commands.join(", ") };
+        let _ = writeln!(out, "- {of}: `{}`", later.join("`, `"));
+    }
+    out.push('\n');
     out
 }
 

@@ -2,7 +2,7 @@
 
 mod examples;
 mod oracle;
-mod random;
+pub(crate) mod random;
 
 use super::*;
 use crate::error::Error;

@@ -83,7 +83,8 @@ fn text_condition() -> impl Strategy<Value = Value> {
     ]
 }
 
-fn filter() -> impl Strategy<Value = Value> {
+/// Filters over fields of a few names.
+pub(crate) fn filter() -> impl Strategy<Value = Value> {
     let name = select(&["a", "b", "a.b", "b.a", "a.b.a"]);
     let leaf = prop_oneof![
         6 => prop::collection::btree_map(name, condition(), 0..3).prop_map(|fields| json!(fields)),
@@ -100,7 +101,8 @@ fn filter() -> impl Strategy<Value = Value> {
     })
 }
 
-fn metadata() -> impl Strategy<Value = Value> {
+/// Metadata with fields of the same names.
+pub(crate) fn metadata() -> impl Strategy<Value = Value> {
     let value = plain().prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

@@ -3,6 +3,7 @@
 mod directory;
 mod jsonl;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{ConflictPolicy, Control, Snapshot, Store, WriteTxn};
-use crate::codec::to_u64;
+use crate::codec::{to_u64, to_usize};
 use crate::document::{Document, JsonFields};
 use crate::error::{Error, Result};
 
@@ -100,6 +101,7 @@ pub struct Import {
     policy: ConflictPolicy,
     on_error: OnError,
     fields: JsonFields,
+    commit_every: Option<u64>,
     control: Control,
 }
 
@@ -133,6 +135,13 @@ impl Import {
         self
     }
 
+    /// Commits after so many documents that are new or differ, and after a second, whichever comes first; 0 counts as 1.
+    /// Default: 20,000. Replaces what was set before.
+    pub fn commit_every(mut self, documents: u64) -> Self {
+        self.commit_every = Some(documents.max(1));
+        self
+    }
+
     /// Watches and stops the import. What was committed stays.
     pub fn control(mut self, control: &Control) -> Self {
         self.control = control.clone();
@@ -162,6 +171,54 @@ impl Import {
         run.finish()?;
         Ok(run.summary)
     }
+
+    /// Tries the first document of the sources on `store`, and undoes it: fails where [`Import::run`] would fail without
+    /// having added anything. Meant for a store in memory, before a file is made that would stay empty. What can be read
+    /// only once, such as a pipe, is left alone.
+    ///
+    /// # Errors
+    /// As [`Import::run`].
+    pub fn rehearse(&self, store: &Store, sources: &[impl AsRef<Path>]) -> Result<()> {
+        for path in sources.iter().map(AsRef::as_ref) {
+            if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+                return Ok(());
+            }
+            let Some(row) = self.rows(path)?.next().transpose()? else { continue };
+            let fault = match row.document {
+                Err(fault) => fault,
+                Ok(document) => match store.write()?.add([document]) {
+                    Ok(_) => return Ok(()),
+                    Err(fault) if is_fault_of_a_document(&fault) => fault,
+                    Err(other) => return Err(other),
+                },
+            };
+            if self.on_error == OnError::Stop {
+                return Err(Error::Row { path: path.to_owned(), line: row.number, source: Box::new(fault) });
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// The documents of a source.
+    fn rows<'a>(&'a self, path: &'a Path) -> Result<Box<dyn Iterator<Item = Result<Row>> + 'a>> {
+        let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::NotFound { what: "source", name: path.display().to_string() }
+            }
+            _ => Error::Io { op: "read", path: path.to_owned(), source },
+        })?;
+        let is_directory = match self.format {
+            ImportFormat::Auto => metadata.is_dir(),
+            ImportFormat::Directory => true,
+            ImportFormat::Jsonl => false,
+        };
+        Ok(if is_directory {
+            Box::new(directory::rows(path))
+        } else {
+            Box::new(jsonl::rows(path, &self.fields)?)
+        })
+    }
 }
 
 /// One document of a source, or why it is none.
@@ -181,6 +238,8 @@ struct Run<'a, F> {
     txn: Option<WriteTxn>,
     /// The last commit, in which documents are looked up.
     before: Snapshot,
+    /// The ids that `txn` changes.
+    changed: HashSet<String>,
     batch: Vec<Row>,
     path: PathBuf,
     rows: u64,
@@ -205,6 +264,7 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
             committed,
             txn: None,
             before: store.snapshot()?,
+            changed: HashSet::new(),
             batch: Vec::new(),
             path: PathBuf::new(),
             rows: 0,
@@ -217,30 +277,20 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
 
     fn source(&mut self, path: &Path) -> Result<()> {
         path.clone_into(&mut self.path);
-        let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::NotFound { what: "file", name: path.display().to_string() }
-            }
-            _ => Error::Io { op: "read", path: path.to_owned(), source },
-        })?;
-        let is_directory = match self.import.format {
-            ImportFormat::Auto => metadata.is_dir(),
-            ImportFormat::Directory => true,
-            ImportFormat::Jsonl => false,
-        };
-        let batch_max = if self.store.embedder().is_some() { BATCH_TO_EMBED } else { BATCH };
-        let rows: Box<dyn Iterator<Item = Result<Row>>> = if is_directory {
-            Box::new(directory::rows(path))
-        } else {
-            Box::new(jsonl::rows(path, &self.import.fields)?)
-        };
-        for row in rows {
+        let batch = if self.store.embedder().is_some() { BATCH_TO_EMBED } else { BATCH };
+        let batch_max = batch.min(to_usize(self.commit_every()));
+        let import = self.import;
+        for row in import.rows(path)? {
             self.batch.push(row?);
             if self.batch.len() >= batch_max {
                 self.flush()?;
             }
         }
         self.flush()
+    }
+
+    fn commit_every(&self) -> u64 {
+        self.import.commit_every.unwrap_or(COMMIT_DOCUMENTS)
     }
 
     /// Adds the batch, and commits when it is time.
@@ -254,6 +304,7 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
                     if self.is_known(&document)? {
                         self.summary.skipped += 1;
                     } else {
+                        self.changed.extend(document.id_ref().map(str::to_owned));
                         documents.push((row.number, row.raw, document));
                     }
                 }
@@ -266,15 +317,18 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
         }
         self.add(documents)?;
         self.import.control.step("import", self.rows, None)?;
-        if self.since.elapsed() >= COMMIT_EVERY || self.waiting >= COMMIT_DOCUMENTS {
+        if self.since.elapsed() >= COMMIT_EVERY || self.waiting >= self.commit_every() {
             self.commit()?;
         }
         Ok(())
     }
 
-    /// Whether the store has this very document.
+    /// Whether the store has this very document, and will have it after the commit.
     fn is_known(&self, document: &Document) -> Result<bool> {
         let id = document.id_ref().unwrap_or_default();
+        if self.changed.contains(id) {
+            return Ok(false);
+        }
         let Some(known) = self.before.get(id)? else { return Ok(false) };
         if known.text() != document.text() || known.metadata_ref() != document.metadata_ref() {
             return Ok(false);
@@ -299,9 +353,12 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
             Err(_) => {}
         }
         for (number, raw, document) in documents {
-            match self.txn()?.add([document]) {
+            match self.txn()?.add([document.clone()]) {
                 Ok(_) => {}
-                Err(error) if is_fault_of_a_document(&error) => self.fault(number, &raw, error)?,
+                Err(error) if is_fault_of_a_document(&error) => {
+                    let raw = if raw.is_empty() { document.to_json(true) } else { raw };
+                    self.fault(number, &raw, error)?;
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -349,6 +406,7 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
             self.summary.parts += report.parts;
             self.summary.truncated += report.truncated;
             self.before = self.store.snapshot()?;
+            self.changed.clear();
         }
         let documents = self.summary.added + self.summary.updated + self.summary.skipped;
         (self.committed)(Committed { documents, row: self.rows });

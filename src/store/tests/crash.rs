@@ -2,11 +2,12 @@
 //!
 //! What was written since the last sync may have reached the disk or not, in any order, and the write in flight may be torn
 //! at a border of 512 bytes. Each image that this leaves must open, check clean, and hold exactly the documents of the last
-//! acknowledged commit or of the one in flight. Two deliberate mistakes in the storage layer prove that the harness would
+//! acknowledged commit or of the one in flight. Three deliberate mistakes in the storage layer prove that the harness would
 //! notice: with each of them images must fail.
 
 #![expect(clippy::print_stdout, reason = "the counts are part of the result")]
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::workload::{Random, TAIL_BYTES, digest, operate};
@@ -18,6 +19,8 @@ const OPERATIONS: usize = 300;
 const SECTOR: usize = 512;
 /// One image in so many is crashed again while it is recovered.
 const RECOVERY_EVERY: usize = 200;
+/// A mistake that makes so many images fail has been noticed.
+const FAILURES_ENOUGH: usize = 10;
 
 /// What a workload did to its file, and the digest of its documents after each commit.
 struct Recorded {
@@ -27,7 +30,11 @@ struct Recorded {
 }
 
 fn options(sabotage: Sabotage) -> OpenOptions {
-    OpenOptions::new().tail_bytes_max(TAIL_BYTES).sabotage(sabotage)
+    OpenOptions::new()
+        .background(Background::None)
+        .tail_bytes_max(TAIL_BYTES)
+        .index_rows_min(1)
+        .sabotage(sabotage)
 }
 
 fn record(seed: u64, operations: usize, sabotage: Sabotage) -> Recorded {
@@ -53,44 +60,53 @@ fn record(seed: u64, operations: usize, sabotage: Sabotage) -> Recorded {
 /// How an image was made, for messages.
 type Fate = &'static str;
 
-/// The images that a crash can leave when `pending` was written since the last sync, the last of it being in flight.
-fn images(durable: &[u8], pending: &[&Op], random: &mut Random) -> Vec<(Fate, Vec<u8>)> {
-    let build = |chosen: &[&Op]| {
-        let mut image = durable.to_vec();
-        for op in chosen {
-            apply(&mut image, op);
-        }
-        image
-    };
-    let mut all = vec![("prefix", build(pending))];
+/// What of `pending`, written since the last sync, can have reached the disk after a crash, the last of it being in flight.
+fn fates<'a>(pending: &[&'a Op], random: &mut Random) -> Vec<(Fate, Vec<Cow<'a, Op>>)> {
+    let borrowed = |ops: &[&'a Op]| ops.iter().map(|&op| Cow::Borrowed(op)).collect::<Vec<_>>();
+    let mut all = vec![("prefix", borrowed(pending))];
     let Some((last, before)) = pending.split_last() else { return all };
-    all.push(("lost", build(&[])));
+    all.push(("lost", Vec::new()));
     let one = if random.below(2) == 0 { *last } else { pending[random.below(pending.len())] };
-    all.push(("only one", build(&[one])));
+    all.push(("only one", borrowed(&[one])));
     if random.below(4) == 0 {
         let some: Vec<&Op> = pending.iter().copied().filter(|_| random.below(2) == 0).collect();
-        all.push(("some", build(&some)));
+        all.push(("some", borrowed(&some)));
     }
     if let Op::Write(offset, data) = last
         && data.len() > SECTOR
     {
         let cut = SECTOR * (1 + random.below(data.len().div_ceil(SECTOR) - 1));
-        if random.below(2) == 0 {
-            let torn = Op::Write(*offset, data[..cut].to_vec());
-            all.push(("torn", build(&[before, &[&torn]].concat())));
+        let (fate, torn) = if random.below(2) == 0 {
+            ("torn", Op::Write(*offset, data[..cut].to_vec()))
         } else {
-            let torn = Op::Write(offset + crate::codec::to_u64(cut), data[cut..].to_vec());
-            all.push(("torn, its end", build(&[before, &[&torn]].concat())));
-        }
+            ("torn, its end", Op::Write(offset + crate::codec::to_u64(cut), data[cut..].to_vec()))
+        };
+        let mut ops = borrowed(before);
+        ops.push(Cow::Owned(torn));
+        all.push((fate, ops));
     }
     all
 }
 
-/// Opens an image and compares; returns the operations of the recovery.
-fn verify(image: Vec<u8>, allowed: &[u32], deep: bool) -> std::result::Result<Vec<Op>, String> {
-    let file = RecordingFile::new(image);
+/// The file after a crash.
+fn build(image: &mut Vec<u8>, durable: &Vec<u8>, ops: &[Cow<'_, Op>]) {
+    image.clone_from(durable);
+    for op in ops {
+        apply(image, op);
+    }
+}
+
+/// Opens an image and compares; returns the operations of the recovery. The image serves as memory for the next one.
+fn verify(image: &mut Vec<u8>, allowed: &[u32], deep: bool) -> std::result::Result<Vec<Op>, String> {
+    let file = RecordingFile::new(std::mem::take(image));
+    let result = verify_on(&file, allowed, deep);
+    *image = std::mem::take(&mut file.recording().image);
+    result
+}
+
+fn verify_on(file: &RecordingFile, allowed: &[u32], deep: bool) -> std::result::Result<Vec<Op>, String> {
     file.record();
-    let store = open_on(&file, options(Sabotage::default())).map_err(|e| format!("does not open: {e}"))?;
+    let store = open_on(file, options(Sabotage::default())).map_err(|e| format!("does not open: {e}"))?;
     let ops = file.take_ops();
     // Closing would write; the image has served.
     file.recording().fail_after = Some(0);
@@ -105,12 +121,18 @@ fn verify(image: Vec<u8>, allowed: &[u32], deep: bool) -> std::result::Result<Ve
 
 #[derive(Default)]
 struct Outcome {
+    /// The failures after which there is no need to go on.
+    enough: Option<usize>,
     images: AtomicUsize,
     recoveries: AtomicUsize,
     failures: std::sync::Mutex<Vec<String>>,
 }
 
 impl Outcome {
+    fn is_enough(&self) -> bool {
+        self.enough.is_some_and(|enough| self.failures.lock().unwrap().len() >= enough)
+    }
+
     fn note(&self, at: usize, fate: Fate, result: std::result::Result<Vec<Op>, String>) -> Vec<Op> {
         self.images.fetch_add(1, Ordering::Relaxed);
         result.unwrap_or_else(|message| {
@@ -125,8 +147,11 @@ fn crash(recorded: &Recorded, outcome: &Outcome, part: usize, parts: usize) {
     let mut random = Random(part as u64);
     let mut durable = recorded.start.clone();
     let mut pending: Vec<&Op> = Vec::new();
-    let mut committed = 0;
+    let (mut committed, mut image) = (0, Vec::new());
     for (at, op) in recorded.ops.iter().enumerate() {
+        if outcome.is_enough() {
+            return;
+        }
         match op {
             Op::Mark(count) => committed = *count,
             Op::Sync => {
@@ -141,11 +166,12 @@ fn crash(recorded: &Recorded, outcome: &Outcome, part: usize, parts: usize) {
         }
         let next = (committed + 1).min(recorded.digests.len() - 1);
         let allowed = &recorded.digests[committed..=next];
-        for (n, (fate, image)) in images(&durable, &pending, &mut random).into_iter().enumerate() {
-            let again = (at + n) % RECOVERY_EVERY == 0;
-            let ops = outcome.note(at, fate, verify(image.clone(), allowed, n == 0));
-            if again {
-                crash_recovery(&image, &ops, allowed, outcome, at, &mut random);
+        for (n, (fate, chosen)) in fates(&pending, &mut random).into_iter().enumerate() {
+            build(&mut image, &durable, &chosen);
+            let again = ((at + n) % RECOVERY_EVERY == 0).then(|| image.clone());
+            let ops = outcome.note(at, fate, verify(&mut image, allowed, n == 0));
+            if let Some(crashed) = again {
+                crash_recovery(crashed, &ops, allowed, outcome, at, &mut random);
             }
         }
     }
@@ -153,15 +179,14 @@ fn crash(recorded: &Recorded, outcome: &Outcome, part: usize, parts: usize) {
 
 /// Crashes once more, at every operation of a recovery.
 fn crash_recovery(
-    image: &[u8],
+    mut durable: Vec<u8>,
     ops: &[Op],
     allowed: &[u32],
     outcome: &Outcome,
     at: usize,
     random: &mut Random,
 ) {
-    let mut durable = image.to_vec();
-    let mut pending: Vec<&Op> = Vec::new();
+    let (mut pending, mut image): (Vec<&Op>, _) = (Vec::new(), Vec::new());
     for op in ops {
         match op {
             Op::Sync => {
@@ -171,15 +196,16 @@ fn crash_recovery(
             }
             _ => pending.push(op),
         }
-        for (_, image) in images(&durable, &pending, random) {
+        for (_, chosen) in fates(&pending, random) {
+            build(&mut image, &durable, &chosen);
             outcome.recoveries.fetch_add(1, Ordering::Relaxed);
-            outcome.note(at, "within recovery", verify(image, allowed, false));
+            outcome.note(at, "within recovery", verify(&mut image, allowed, false));
         }
     }
 }
 
-fn run(recorded: &Recorded) -> Outcome {
-    let outcome = Outcome::default();
+fn run(recorded: &Recorded, enough: Option<usize>) -> Outcome {
+    let outcome = Outcome { enough, ..Outcome::default() };
     let parts = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for part in 0..parts {
@@ -196,7 +222,7 @@ fn run(recorded: &Recorded) -> Outcome {
 fn every_crash_leaves_a_committed_state() {
     let recorded = record(1, OPERATIONS, Sabotage::default());
     let syncs = recorded.ops.iter().filter(|op| matches!(op, Op::Sync)).count();
-    let outcome = run(&recorded);
+    let outcome = run(&recorded, None);
     let failures = outcome.failures.into_inner().unwrap();
     let (images, recoveries) = (outcome.images.into_inner(), outcome.recoveries.into_inner());
     println!(
@@ -213,10 +239,10 @@ fn every_crash_leaves_a_committed_state() {
     assert!(images >= 20_000, "only {images} images");
 }
 
-/// Counts the failures that a deliberate mistake brings about.
+/// Counts the failures that a deliberate mistake brings about, up to so many.
 fn failures_of(sabotage: Sabotage) -> usize {
     let recorded = record(2, OPERATIONS / 2, sabotage);
-    let failures = run(&recorded).failures.into_inner().unwrap();
+    let failures = run(&recorded, Some(FAILURES_ENOUGH)).failures.into_inner().unwrap();
     println!("{sabotage:?}: {} failures, such as {:?}", failures.len(), failures.first());
     failures.len()
 }
@@ -229,4 +255,9 @@ fn control_a_map_written_after_the_sync_is_noticed() {
 #[test]
 fn control_an_extent_moved_with_one_sync_is_noticed() {
     assert!(failures_of(Sabotage { move_with_one_sync: true, ..Sabotage::default() }) > 0);
+}
+
+#[test]
+fn control_a_commit_published_without_its_manifest_is_noticed() {
+    assert!(failures_of(Sabotage { publish_without_manifest: true, ..Sabotage::default() }) > 0);
 }

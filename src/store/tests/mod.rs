@@ -1,9 +1,12 @@
 //! Tests that need the inside of the store: crashes, and files that fail.
 
 mod crash;
+mod filters;
+mod merge;
 mod workload;
 
 use super::*;
+use crate::catalog::{Rows, Table};
 use crate::storage::recording::RecordingFile;
 use crate::storage::{Settings, format_and_open, reopen};
 
@@ -21,6 +24,16 @@ fn create_on(file: &RecordingFile, options: OpenOptions) -> Store {
 fn open_on(file: &RecordingFile, options: OpenOptions) -> Result<Store> {
     let open = reopen(Box::new(file.clone()), settings(&options))?;
     options.open_raw(open)
+}
+
+/// The keys of a table.
+fn keys(rows: &dyn Rows, table: Table) -> Result<Vec<Vec<u8>>> {
+    let mut keys = Vec::new();
+    rows.scan(table, &[], &mut |key, _| {
+        keys.push(key.to_vec());
+        Ok(true)
+    })?;
+    Ok(keys)
 }
 
 /// A write that fails leaves a store that says so, and a file that opens with the last commit.

@@ -36,7 +36,7 @@ fn document(random: &mut Random) -> Document {
         .vector(vector)
 }
 
-/// One operation; commits at most once, but for compaction, which changes no document.
+/// One operation; commits at most once, but for merging and compaction, which change no document.
 pub(super) fn operate(store: Store, random: &mut Random, reopen: &dyn Fn(Store) -> Store) -> Store {
     match random.below(100) {
         0..=54 => {
@@ -60,7 +60,8 @@ pub(super) fn operate(store: Store, random: &mut Random, reopen: &dyn Fn(Store) 
             txn.add((0..30).map(|_| document(random)).collect::<Vec<_>>()).unwrap();
             drop(txn);
         }
-        88..=93 => return reopen(store),
+        88..=91 => return reopen(store),
+        92..=94 => drop(store.merge(&MergeLimits::default(), &Control::new()).unwrap()),
         _ => drop(store.compact(&Control::new()).unwrap()),
     }
     store

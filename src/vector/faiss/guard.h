@@ -6,6 +6,7 @@
 #include <cstring>
 #include <exception>
 #include <new>
+#include <stdexcept>
 
 #include "shim.h"
 
@@ -19,6 +20,13 @@ inline void copy_text(const char* text, char* out, size_t out_len) noexcept {
     const size_t len = std::min(std::strlen(text), out_len - 1);
     std::memcpy(out, text, len);
     out[len] = '\0';
+}
+
+// Throws, for `guarded` to report, unless what the caller promised holds.
+inline void require(bool condition, const char* what) {
+    if (!condition) {
+        throw std::invalid_argument(what);
+    }
 }
 
 // Runs `body` and returns VDB_OK, or the status and message of what it threw.

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod ffi;
+mod graph;
 
 use std::fmt;
 use std::sync::Mutex;
@@ -9,7 +10,8 @@ use std::sync::Mutex;
 use crate::error::Result;
 
 #[cfg(test)]
-pub(in crate::vector) use ffi::oracle_write_flat;
+pub(in crate::vector) use ffi::oracle_write;
+pub(in crate::vector) use ffi::{Graph, GraphBuilder, Searcher, encode, hnsw_plan};
 
 /// Which FAISS this program contains.
 ///

@@ -2,10 +2,13 @@
 #include "shim.h"
 
 #include <cerrno>
-#include <stdexcept>
+#include <memory>
 #include <unistd.h>
 
+#include <omp.h>
+
 #include <faiss/IndexFlat.h>
+#include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/impl/io.h>
 #include <faiss/index_io.h>
@@ -39,18 +42,41 @@ struct DescriptorWriter final : faiss::IOWriter {
     int descriptor_;
 };
 
-void require(bool condition, const char* what) {
-    if (!condition) {
-        throw std::invalid_argument(what);
+using vdb::require;
+
+void write_graph(
+        DescriptorWriter& writer,
+        faiss::MetricType metric,
+        size_t dim,
+        int m,
+        int32_t codes,
+        size_t rows,
+        const float* vectors) {
+    using faiss::ScalarQuantizer;
+    const auto d = static_cast<int>(dim);
+    const auto n = static_cast<faiss::idx_t>(rows);
+    std::unique_ptr<faiss::IndexHNSW> index;
+    if (codes == VDB_CODES_F32) {
+        index = std::make_unique<faiss::IndexHNSWFlat>(d, m, metric);
+    } else {
+        const auto kind = codes == VDB_CODES_F16 ? ScalarQuantizer::QT_fp16 : ScalarQuantizer::QT_8bit;
+        index = std::make_unique<faiss::IndexHNSWSQ>(d, kind, m, metric);
     }
+    // The order in which threads add changes the graph. This sets it for the calling thread alone.
+    omp_set_num_threads(1);
+    index->train(n, vectors);
+    index->add(n, vectors);
+    faiss::write_index(index.get(), &writer);
 }
 
 } // namespace
 
-int vdb_oracle_write_flat(
+int vdb_oracle_write(
         int fd,
         int metric,
         size_t dim,
+        int32_t m,
+        int32_t codes,
         const float* vectors,
         size_t vectors_len,
         const int64_t* ids,
@@ -62,6 +88,11 @@ int vdb_oracle_write_flat(
         require(dim > 0 && vectors_len % dim == 0, "vectors are no whole rows");
         const size_t rows = vectors_len / dim;
         require(ids_len == 0 || ids_len == rows, "ids are not one for each row");
+        DescriptorWriter writer(fd);
+        if (m > 0) {
+            write_graph(writer, static_cast<faiss::MetricType>(metric), dim, m, codes, rows, vectors);
+            return;
+        }
 
         faiss::IndexFlat flat(static_cast<faiss::idx_t>(dim), static_cast<faiss::MetricType>(metric));
         faiss::IndexIDMap mapped(&flat); // wants the index empty
@@ -70,7 +101,6 @@ int vdb_oracle_write_flat(
                 const_cast<float*>(vectors), vectors_len * sizeof(float), nullptr);
         flat.ntotal = static_cast<faiss::idx_t>(rows);
 
-        DescriptorWriter writer(fd);
         if (ids_len == 0) {
             faiss::write_index(&flat, &writer);
             return;

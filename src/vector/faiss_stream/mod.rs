@@ -8,16 +8,30 @@
 //! flat index      header "IxFI" (inner product), "IxF2" (L2) or "IxFl" (either)
 //!                 | 8 values = rows * dim, u64 | values * 4, f32 row-major
 //! id map          header "IxMp", or "IxM2" for one that also maps back | an index | 8 ids = rows, u64 | ids * 8, i64
+//! graph           header "IHNf" (over a flat index) or "IHNs" (over a scalar quantiser)
+//!                 | chances f64, widths i32, levels i32, offsets u64, links i32: each 8 count, then values
+//!                 | entry point, highest level, ef construction, ef search, 1: i32 each | an index
+//! quantiser       header "IxSQ" | kind, range rule: i32 | f32 | 8 dim | 8 bytes of a code | 8 count, ranges f32
+//!                 | 8 bytes | codes
+//! lists           header "IwFl" | 8 lists | 8 probes | a flat index of centres | 1 kind, 8 count, direct map
+//!                 | "ilar" | 8 lists | 8 bytes of a vector | "full" or "sprs" | 8 count, sizes u64
+//!                 | for each list that is not empty: vectors, ids i64
 //! ```
 //!
 //! Source: FAISS 1.12 `impl/index_write.cpp`, `write_index`, and `impl/index_read.cpp`, `read_index`; files of
 //! faiss-cpu 1.15.1 are the same.
 
+mod fields;
+#[cfg_attr(not(test), expect(dead_code, reason = "no command exports an index yet"))]
+mod graph;
+mod kinds;
 mod read;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod write;
 
+#[cfg_attr(not(test), expect(unused_imports, reason = "no command exports an index yet"))]
+pub(crate) use graph::write_graph;
 pub(crate) use read::FlatReader;
 pub(crate) use write::{FlatWriter, Scaling};
 
@@ -115,4 +129,9 @@ impl FlatHeader {
 /// Widens a size: no target of Rust has more than 64 bits.
 fn widen(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+/// The smaller of the two, which is a `usize` as `count` is one.
+fn at_most(count: usize, left: u64) -> usize {
+    usize::try_from(left).map_or(count, |left| left.min(count))
 }

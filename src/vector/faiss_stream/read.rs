@@ -1,69 +1,72 @@
-//! Reads flat vectors from a stream of FAISS, trusting nothing in it.
+//! Reads vectors from a stream of FAISS, trusting nothing in it.
 #![deny(clippy::indexing_slicing)]
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{CHUNK_BYTES, FlatHeader, Naming, StreamMetric, widen};
+use super::fields::Fields;
+use super::kinds::Storage;
+use super::{CHUNK_BYTES, FlatHeader, Naming, at_most, widen};
 use crate::error::{Error, Result};
-use crate::limits::DIM_MAX;
 
 /// A stream being read: [`FlatReader::open`], then [`FlatReader::vectors`] until it is at its end, then
 /// [`FlatReader::ids`] until it is at its end.
 ///
 /// Memory: 64 KiB, or one vector if that is longer, for the bytes and as much for the values; never a size that the
-/// stream claims.
+/// stream claims. Of inverted lists also 8 bytes for each list and each vector that was read.
 pub(crate) struct FlatReader<R> {
     fields: Fields<R>,
     header: FlatHeader,
+    storage: Storage,
+    /// The lists after the current one, the last first; `None` for an index without lists.
+    lists: Option<Vec<u64>>,
+    /// The rows of the current list.
+    list_rows: u64,
+    /// Of these, the rows that are not read yet.
+    list_left: u64,
     rows_left: u64,
     ids_left: u64,
     values: Vec<f32>,
     ids: Vec<i64>,
-}
-
-/// The fields of an index header that mean something.
-struct IndexHeader {
-    name: [u8; 4],
-    dim: usize,
-    rows: u64,
-    metric: StreamMetric,
+    /// The ids that stood between lists.
+    listed: Vec<i64>,
 }
 
 impl<R: Read> FlatReader<R> {
     /// Reads and checks the header of a stream of exactly `len` bytes. `path` names it in errors and is not opened.
     ///
     /// # Errors
-    /// `Corrupt` naming the field, what was expected and what was found; `Unavailable` for an index that is not flat
-    /// or a metric that has none of ours; `Limit` past [`DIM_MAX`]; `Io`.
+    /// `Corrupt` naming the field, what was expected and what was found; `Unavailable` for a kind of index that is not
+    /// known or a metric that has none of ours; `Limit` past [`crate::limits::DIM_MAX`]; `Io`.
     pub(crate) fn open(input: R, len: u64, path: &Path) -> Result<Self> {
-        let mut fields = Fields { input, path: path.to_owned(), offset: 0, len, bytes: Vec::new() };
+        let mut fields = Fields::new(input, len, path);
         let outer = fields.index_header("index")?;
-        let naming = match &outer.name {
-            b"IxMp" | b"IxM2" => Naming::Ids,
-            _ => Naming::Position,
+        let mapped = matches!(&outer.name, b"IxMp" | b"IxM2");
+        let index = if mapped { fields.inner("index inside the id map", &outer)? } else { outer };
+        let naming = if mapped || &index.name == b"IwFl" { Naming::Ids } else { Naming::Position };
+        let header = FlatHeader { metric: index.metric, dim: index.dim, rows: index.rows, naming };
+        if matches!(&index.name, b"IxFI" | b"IxF2" | b"IxFl") {
+            // A length that passes u64 is one that no file has.
+            fields.expect("length of the file in bytes", len, header.stream_bytes().unwrap_or(u64::MAX))?;
+        }
+        let body = fields.body(&index)?;
+        if mapped && body.lists.is_some() {
+            return Err(fields.corrupt("an id map holds inverted lists, which have ids of their own".into()));
+        }
+        let mut reader = FlatReader {
+            fields,
+            header,
+            storage: body.storage,
+            lists: body.lists,
+            list_rows: header.rows,
+            list_left: header.rows,
+            rows_left: header.rows,
+            ids_left: if mapped { header.rows } else { 0 },
+            values: Vec::new(),
+            ids: Vec::new(),
+            listed: Vec::new(),
         };
-        let flat = match naming {
-            Naming::Position => outer,
-            Naming::Ids => {
-                let inner = fields.index_header("index inside the id map")?;
-                fields.expect("dimension inside the id map", inner.dim, outer.dim)?;
-                fields.expect("number of vectors inside the id map", inner.rows, outer.rows)?;
-                fields.expect("metric inside the id map", inner.metric.number(), outer.metric.number())?;
-                inner
-            }
-        };
-        fields.flat_name(&flat)?;
-        let header = FlatHeader { metric: flat.metric, dim: flat.dim, rows: flat.rows, naming };
-        // A length that passes u64 is one that no file has.
-        fields.expect("length of the file in bytes", len, header.stream_bytes().unwrap_or(u64::MAX))?;
-        let values = u64::from_le_bytes(fields.array("number of values")?);
-        let values_wanted = header.rows.saturating_mul(widen(header.dim));
-        fields.expect("number of values", values, values_wanted)?;
-
-        let ids_left = if naming == Naming::Ids { header.rows } else { 0 };
-        let (values, ids) = (Vec::new(), Vec::new());
-        let mut reader = FlatReader { fields, header, rows_left: header.rows, ids_left, values, ids };
+        reader.begin_list();
         if header.rows == 0 {
             reader.after_vectors()?;
         }
@@ -84,11 +87,15 @@ impl<R: Read> FlatReader<R> {
         if self.rows_left == 0 {
             return Ok(&self.values);
         }
-        let row_bytes = self.header.dim.saturating_mul(size_of::<f32>());
-        let rows = at_most((CHUNK_BYTES / row_bytes).max(1), self.rows_left);
+        let row_bytes = self.storage.row_bytes(self.header.dim);
+        let rows = at_most((CHUNK_BYTES / row_bytes.max(1)).max(1), self.list_left);
         let bytes = self.fields.take("vectors", rows.saturating_mul(row_bytes))?;
-        self.values.extend(bytes.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)));
+        self.storage.decode(bytes, &mut self.values);
+        self.list_left = self.list_left.saturating_sub(widen(rows));
         self.rows_left = self.rows_left.saturating_sub(widen(rows));
+        if self.list_left == 0 {
+            self.after_list()?;
+        }
         if self.rows_left == 0 {
             self.after_vectors()?;
         }
@@ -104,6 +111,9 @@ impl<R: Read> FlatReader<R> {
             return Err(Error::invalid("reading of ids", format!("{} vectors come first", self.rows_left)));
         }
         self.ids.clear();
+        if self.lists.is_some() {
+            self.ids = std::mem::take(&mut self.listed);
+        }
         if self.ids_left == 0 {
             return Ok(&self.ids);
         }
@@ -117,137 +127,29 @@ impl<R: Read> FlatReader<R> {
         Ok(&self.ids)
     }
 
+    fn begin_list(&mut self) {
+        if let Some(lists) = &mut self.lists {
+            self.list_rows = lists.pop().unwrap_or(0);
+            self.list_left = self.list_rows;
+        }
+    }
+
+    /// Reads the ids of the list that was read, and begins the next.
+    fn after_list(&mut self) -> Result<()> {
+        if self.lists.is_some() {
+            let listed = &mut self.listed;
+            self.fields.items("ids", self.list_rows, |id| listed.push(i64::from_le_bytes(id)))?;
+            self.begin_list();
+        }
+        Ok(())
+    }
+
     /// Reads the number of ids, if ids follow, or else the end.
     fn after_vectors(&mut self) -> Result<()> {
-        if self.header.naming == Naming::Ids {
-            let count = u64::from_le_bytes(self.fields.array("number of ids")?);
+        if self.header.naming == Naming::Ids && self.lists.is_none() {
+            let count = self.fields.u64("number of ids")?;
             self.fields.expect("number of ids", count, self.header.rows)?;
         }
         if self.ids_left == 0 { self.fields.end() } else { Ok(()) }
-    }
-}
-
-/// The smaller of the two, which is a `usize` as `count` is one.
-fn at_most(count: usize, left: u64) -> usize {
-    usize::try_from(left).map_or(count, |left| left.min(count))
-}
-
-/// The input, with the offset that errors name.
-struct Fields<R> {
-    input: R,
-    path: PathBuf,
-    offset: u64,
-    len: u64,
-    bytes: Vec<u8>,
-}
-
-impl<R: Read> Fields<R> {
-    /// Reads the next `count` bytes, which the caller has bounded.
-    fn take(&mut self, field: &str, count: usize) -> Result<&[u8]> {
-        let left = self.len.saturating_sub(self.offset);
-        if widen(count) > left {
-            return Err(self.corrupt(format!("{field} needs {count} bytes, the file has {left} left")));
-        }
-        self.bytes.resize(count, 0);
-        match self.input.read_exact(&mut self.bytes) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Err(self.corrupt(format!("{field} needs {count} bytes, the file ended early")));
-            }
-            Err(source) => return Err(Error::Io { op: "read", path: self.path.clone(), source }),
-        }
-        self.offset = self.offset.saturating_add(widen(count));
-        Ok(&self.bytes)
-    }
-
-    fn array<const N: usize>(&mut self, field: &str) -> Result<[u8; N]> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(field, N)?);
-        Ok(array)
-    }
-
-    /// Checks that the input is at its end.
-    fn end(&mut self) -> Result<()> {
-        self.expect("end of the index", self.offset, self.len)?;
-        let mut probe = [0];
-        match self.input.read(&mut probe) {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(self.corrupt("the file goes on after the end of the index".into())),
-            Err(source) => Err(Error::Io { op: "read", path: self.path.clone(), source }),
-        }
-    }
-
-    fn index_header(&mut self, index: &str) -> Result<IndexHeader> {
-        let name = self.array(&format!("name of the {index}"))?;
-        let dim = i32::from_le_bytes(self.array("dimension")?);
-        let rows = i64::from_le_bytes(self.array("number of vectors")?);
-        self.take("unused fields", 16)?;
-        let [trained] = self.array("trained mark")?;
-        let metric = i32::from_le_bytes(self.array("metric")?);
-
-        require_known(name)?;
-        self.expect("trained mark", trained, 1)?;
-        let dim = match usize::try_from(dim) {
-            Ok(dim) if dim > 0 => dim,
-            _ => return Err(self.corrupt(format!("dimension is {dim}, expected at least 1"))),
-        };
-        if dim > DIM_MAX {
-            let found = widen(dim);
-            let max = widen(DIM_MAX);
-            return Err(Error::Limit { what: format!("dimension of {}", self.path.display()), found, max });
-        }
-        let Ok(rows) = u64::try_from(rows) else {
-            return Err(self.corrupt(format!("number of vectors is {rows}, expected at least 0")));
-        };
-        let metric =
-            StreamMetric::ALL.into_iter().find(|known| known.number() == metric).ok_or_else(|| {
-                Error::Unavailable {
-                    feature: "import of this FAISS index",
-                    reason: format!(
-                        "its metric is number {metric}, expected 0 (inner product) or 1 (squared L2)"
-                    ),
-                }
-            })?;
-        Ok(IndexHeader { name, dim, rows, metric })
-    }
-
-    /// Checks that `index` is flat and that its name agrees with its metric.
-    fn flat_name(&self, index: &IndexHeader) -> Result<()> {
-        match &index.name {
-            b"IxFl" => Ok(()),
-            b"IxFI" => self.expect("metric of IxFI", index.metric.number(), 0),
-            b"IxF2" => self.expect("metric of IxF2", index.metric.number(), 1),
-            _ => Err(self.corrupt("an id map holds another id map, expected a flat index".into())),
-        }
-    }
-
-    fn expect<T: Copy + PartialEq + std::fmt::Display>(
-        &self,
-        field: &str,
-        found: T,
-        expected: T,
-    ) -> Result<()> {
-        if found == expected {
-            return Ok(());
-        }
-        Err(self.corrupt(format!("{field} is {found}, expected {expected}")))
-    }
-
-    fn corrupt(&self, detail: String) -> Error {
-        Error::corrupt(format!("FAISS index {}", self.path.display()), self.offset, detail)
-    }
-}
-
-/// Checks that the reader understands indexes of this name: IVF, HNSW and quantised ones are not flat.
-fn require_known(name: [u8; 4]) -> Result<()> {
-    match &name {
-        b"IxFI" | b"IxF2" | b"IxFl" | b"IxMp" | b"IxM2" => Ok(()),
-        _ => Err(Error::Unavailable {
-            feature: "import of this FAISS index",
-            reason: format!(
-                "its kind is \"{}\", expected a flat index (IxFI, IxF2, IxFl) or an id map of one (IxMp, IxM2)",
-                name.escape_ascii()
-            ),
-        }),
     }
 }

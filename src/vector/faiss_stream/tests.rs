@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{FlatHeader, FlatReader, FlatWriter, Naming, Scaling, StreamMetric};
 use crate::error::{Error, ErrorKind, Result};
-use crate::vector::faiss::{oracle_write_flat, ready};
+use crate::vector::faiss::{oracle_write, ready};
 
 const DIM: usize = 16;
 const ROWS: u64 = 200;
@@ -23,7 +23,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 /// The values of an `.npy` file of version 1, whose header length is at byte 8, as words of `N` bytes.
-fn npy<const N: usize>(name: &str, kind: &str) -> Vec<[u8; N]> {
+pub(in crate::vector) fn npy<const N: usize>(name: &str, kind: &str) -> Vec<[u8; N]> {
     let bytes = fixture(name);
     let header_end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = std::str::from_utf8(&bytes[10..header_end]).unwrap();
@@ -31,7 +31,7 @@ fn npy<const N: usize>(name: &str, kind: &str) -> Vec<[u8; N]> {
     bytes[header_end..].as_chunks().0.to_vec()
 }
 
-fn fixture_vectors() -> Vec<f32> {
+pub(in crate::vector) fn fixture_vectors() -> Vec<f32> {
     npy("vectors.npy", "'<f4'").into_iter().map(f32::from_le_bytes).collect()
 }
 
@@ -97,7 +97,7 @@ fn read(bytes: &[u8]) -> Result<Contents> {
 fn oracle(header: FlatHeader, vectors: &[f32], ids: &[i64]) -> Vec<u8> {
     ready().unwrap();
     let mut file = tempfile::tempfile().unwrap();
-    oracle_write_flat(&file, header.metric.number(), header.dim, vectors, ids).unwrap();
+    oracle_write(&file, header.metric.number(), header.dim, (0, 0), vectors, ids).unwrap();
     file.rewind().unwrap();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
@@ -168,10 +168,10 @@ fn an_empty_id_map_is_read_back() {
 #[test]
 fn the_oracle_reports_errors_of_the_file() {
     let read_only = std::fs::File::open(fixture_path("vectors.npy")).unwrap();
-    let error = oracle_write_flat(&read_only, 1, 1, &[0.5], &[]).unwrap_err();
+    let error = oracle_write(&read_only, 1, 1, (0, 0), &[0.5], &[]).unwrap_err();
     assert!(matches!(&error, Error::Native { message, .. } if message.contains("write error")), "{error}");
-    let error = oracle_write_flat(&read_only, 1, 2, &[0.5], &[]).unwrap_err();
-    assert_eq!(error.to_string(), "vdb_oracle_write_flat failed: vectors are no whole rows");
+    let error = oracle_write(&read_only, 1, 2, (0, 0), &[0.5], &[]).unwrap_err();
+    assert_eq!(error.to_string(), "vdb_oracle_write failed: vectors are no whole rows");
 }
 
 #[test]
@@ -258,8 +258,8 @@ fn messages_name_field_expected_and_found() {
     };
     assert_eq!(
         message(3, b'Q'),
-        "import of this FAISS index is not available: its kind is \"IxFQ\", expected a flat index (IxFI, IxF2, IxFl) \
-         or an id map of one (IxMp, IxM2)"
+        "import of this FAISS index is not available: its kind is \"IxFQ\", expected a flat index (IxFI, IxF2, IxFl), \
+         8-bit codes (IxSQ), a graph over either (IHNf, IHNs), lists of vectors (IwFl), or an id map (IxMp, IxM2)"
     );
     assert_eq!(
         message(4, 0),
@@ -353,14 +353,14 @@ fn unit_scaling_needs_a_direction() {
 
 /// What the wheel `faiss-cpu` says of a file: `tests/python/faiss_reads_export.py`.
 #[derive(serde::Deserialize)]
-struct PythonReport {
-    metric: i32,
-    dim: usize,
-    rows: u64,
-    neighbours: Vec<Vec<i64>>,
+pub(in crate::vector) struct PythonReport {
+    pub(in crate::vector) metric: i32,
+    pub(in crate::vector) dim: usize,
+    pub(in crate::vector) rows: u64,
+    pub(in crate::vector) neighbours: Vec<Vec<i64>>,
 }
 
-fn ask_python(index: &[u8]) -> PythonReport {
+pub(in crate::vector) fn ask_python(index: &[u8]) -> PythonReport {
     let python = std::env::var_os("VDB_TEST_PYTHON").expect("VDB_TEST_PYTHON is not set: run make test");
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), index).unwrap();
@@ -401,4 +401,56 @@ fn the_python_wheel_of_faiss_opens_our_files_and_finds_the_same_neighbours() {
         FlatHeader { metric: StreamMetric::InnerProduct, dim: DIM, rows: ROWS, naming: Naming::Position };
     let report = ask_python(&written(header, Scaling::Unit, &fixture_vectors(), &[]).unwrap());
     assert_eq!(report.neighbours, nearest_by_cosine());
+}
+
+/// Files of kinds that are read but not written, with the file of what their vectors are.
+const OTHERS: [(&str, &str); 4] = [
+    ("sq8-l2.faiss", "sq8-l2.decoded.npy"),
+    ("hnsw16-flat-l2.faiss", "vectors.npy"),
+    ("hnsw16-sq8-l2.faiss", "hnsw16-sq8-l2.decoded.npy"),
+    ("ivf8-flat-l2.faiss", "vectors.npy"),
+];
+
+#[test]
+fn codes_graphs_and_lists_are_read_exactly() {
+    for (name, vectors) in OTHERS {
+        let contents = read(&fixture(name)).unwrap();
+        assert_eq!((contents.header.dim, contents.header.rows), (DIM, ROWS), "{name}");
+        assert_eq!(contents.header.metric, StreamMetric::L2, "{name}");
+        let expected: Vec<u32> = npy(vectors, "'<f4'").into_iter().map(u32::from_le_bytes).collect();
+        if contents.header.naming == Naming::Position {
+            assert!(contents.bits == expected && contents.ids.is_empty(), "{name}");
+            continue;
+        }
+        // Lists have their vectors in an order of their own; ids are positions.
+        let mut seen = vec![false; contents.ids.len()];
+        for (bits, &id) in contents.bits.chunks_exact(DIM).zip(&contents.ids) {
+            let at = usize::try_from(id).unwrap();
+            assert_eq!(bits, &expected[at * DIM..][..DIM], "{name}, id {id}");
+            assert!(!std::mem::replace(&mut seen[at], true));
+        }
+        assert!(seen.iter().all(|seen| *seen) && seen.len() == 200);
+    }
+}
+
+#[test]
+fn damaged_codes_graphs_and_lists_are_refused_or_have_their_shape() {
+    for (name, _) in OTHERS {
+        let whole = fixture(name);
+        for len in (0..whole.len()).step_by(37) {
+            assert_eq!(read(&whole[..len]).unwrap_err().kind(), ErrorKind::Corrupt, "{name} cut to {len}");
+        }
+        let mut refused = 0;
+        for at in (0..whole.len()).filter(|at| *at < 600 || at % 61 == 0) {
+            for mask in [0x01, 0x40, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= mask;
+                match read(&bytes) {
+                    Ok(contents) => assert_eq!(contents.bits.len(), 200 * DIM, "{name}: byte {at}"),
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        assert!(refused > 60, "{name}: {refused}");
+    }
 }

@@ -5,7 +5,7 @@ mod kernel;
 mod topk;
 
 /// Numbers in `[-1, 1)`, the same at every run.
-fn numbers(seed: u32, n: usize) -> Vec<f32> {
+pub(in crate::vector) fn numbers(seed: u32, n: usize) -> Vec<f32> {
     let mut state = seed;
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -8,10 +8,10 @@ use serde_json::json;
 use vdb::CommitReport;
 
 use crate::args::Globals;
+use crate::destination::{Cutting, Destination};
 use crate::failure::{Exit, Result};
 use crate::making::Making;
-use crate::model::Model;
-use crate::open;
+use crate::merging;
 use crate::output::Output;
 use crate::source::{Source, add};
 
@@ -33,6 +33,8 @@ pub(crate) struct Args {
     #[arg(long)]
     no_create: bool,
     #[command(flatten)]
+    cutting: Cutting,
+    #[command(flatten)]
     making: Making,
 }
 
@@ -41,25 +43,22 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let started = Instant::now();
     let mut source = Source::new(&args.texts, &args.ids, args.meta.as_deref())?;
     // What cannot be is said before anything is read or made.
-    args.making.options(globals)?;
-    if args.no_create {
-        open::to_read(&args.file, globals)?;
-    }
-    let model = Model::of_file(&args.file, args.making.model()?.as_ref(), globals)?;
-    // The first documents are read before a file is made for them.
+    let to = Destination::find(&args.file, !args.no_create, &args.making, &args.cutting, globals)?;
     let mut batch = source.batch()?;
-    let store = open::or_make(&args.file, &args.making, &model, globals, output)?;
+    to.rehearse(|store| add(&mut store.write()?, &batch, &to.model, &source).map(drop))?;
+    let store = to.open(output)?;
     let mut txn = store.write()?;
     let control = output.control();
     txn.control(&control);
     let mut bare = 0;
     while !batch.is_empty() {
-        bare += add(&mut txn, &batch, &model, &source)?;
+        bare += add(&mut txn, &batch, &to.model, &source)?;
         output.go_on()?;
         batch = source.batch()?;
     }
     let report = txn.commit()?;
     drop(control);
+    merging::merge(&store, report.parts, output);
     store.close()?;
     if bare > 0 {
         let texts = super::counted(bare, "text");

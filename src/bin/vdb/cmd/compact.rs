@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let data = json!({
         "bytes_before": report.bytes_before, "bytes_after": report.bytes_after,
         "segments_before": report.segments_before, "segments_after": report.segments_after,
-        "bytes_held": report.bytes_held, "catalog_packed": report.catalog_packed,
+        "indexes_built": report.indexes_built, "bytes_held": report.bytes_held, "catalog_packed": report.catalog_packed,
         "seconds": started.elapsed().as_secs_f64(),
     });
     let size = |bytes| ByteSize::b(bytes).display().iec();

@@ -18,8 +18,9 @@ pub(crate) struct Args {
 
 /// Makes the store.
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
-    args.making.options(globals)?.create(&args.file)?.close()?;
-    let made = args.making.made(&args.file)?;
+    let model = args.making.model()?;
+    let made = args.making.made(&args.file, model.as_ref());
+    args.making.options(model, globals).create(&args.file)?.close()?;
     output.result("created", &made.data, made.text)?;
     Ok(Exit::Done)
 }

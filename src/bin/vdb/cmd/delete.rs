@@ -11,6 +11,7 @@ use crate::args::Globals;
 use crate::choice::Choice;
 use crate::failure::{Exit, Failure, Result};
 use crate::given;
+use crate::merging;
 use crate::open;
 use crate::output::Output;
 
@@ -78,6 +79,7 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
         txn.control(&output.control());
         let report = delete(&mut txn, &which)?;
         txn.commit()?;
+        merging::merge(&store, report.deleted, output);
         store.close()?;
         report
     };

@@ -1,5 +1,6 @@
 //! `vdb import`: many documents from files, in durable batches.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,10 +9,9 @@ use serde_json::json;
 use vdb::{Committed, ConflictPolicy, ExtraKeys, Import, ImportFormat, ImportSummary, JsonFields, OnError};
 
 use crate::args::Globals;
+use crate::destination::{Cutting, Destination};
 use crate::failure::{Exit, Result};
 use crate::making::Making;
-use crate::model::Model;
-use crate::open;
 use crate::output::Output;
 
 /// Load many documents; makes FILE when there is none. Run it again after an interruption: it goes on
@@ -40,9 +40,14 @@ pub(crate) struct Args {
     /// What becomes of keys that mean nothing: `metadata` keeps them; else they are an error
     #[arg(long, value_name = "PLACE")]
     extra: Option<Extra>,
+    /// Commit after so many new documents, and every second in any case [default: 20000]
+    #[arg(long, value_name = "N")]
+    commit_every: Option<NonZero<u64>>,
     /// Leave segments as they are at the end
     #[arg(long)]
     no_compact: bool,
+    #[command(flatten)]
+    cutting: Cutting,
     #[command(flatten)]
     making: Making,
 }
@@ -89,7 +94,9 @@ impl Args {
         };
         let extra = if self.extra.is_some() { ExtraKeys::Metadata } else { ExtraKeys::Refuse };
         let fields = JsonFields { id: self.id_field.clone(), text: self.text_field.clone(), extra };
-        Import::new().format(format).on_conflict(policy).on_error(self.on_error.clone()).fields(fields)
+        let import =
+            Import::new().format(format).on_conflict(policy).on_error(self.on_error.clone()).fields(fields);
+        self.commit_every.into_iter().fold(import, |import, every| import.commit_every(every.get()))
     }
 }
 
@@ -97,24 +104,30 @@ impl Args {
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
     let started = Instant::now();
     if let Some(missing) = args.sources.iter().find(|source| !source.exists()) {
-        return Err(vdb::Error::NotFound { what: "file", name: missing.display().to_string() }.into());
+        return Err(vdb::Error::NotFound { what: "source", name: missing.display().to_string() }.into());
     }
-    let model = Model::of_file(&args.file, args.making.model()?.as_ref(), globals)?;
-    let store = open::or_make(&args.file, &args.making, &model, globals, output)?;
+    let to = Destination::find(&args.file, true, &args.making, &args.cutting, globals)?;
+    to.rehearse(|store| Ok(args.import().rehearse(store, &args.sources)?))?;
+    let store = to.open(output)?;
     let control = output.control();
-    let mut printed = Ok(());
+    let (mut printed, mut warned) = (Ok(()), false);
     let result = args.import().control(&control).run(&store, &args.sources, |step| {
         if printed.is_ok() {
             printed = committed(step, output);
         }
+        if let Some(misfit) = to.model.misfit().filter(|_| !warned) {
+            output.warning(misfit);
+            warned = true;
+        }
     });
-    printed?;
     let summary = result?;
     if !args.no_compact {
         store.compact(&control)?;
     }
     drop(control);
     store.close()?;
+    // Documents are wanted whether or not anybody reads of it: status 0 means that they are there.
+    printed?;
     summarise(&summary, started, output)
 }
 
@@ -129,8 +142,10 @@ fn summarise(summary: &ImportSummary, started: Instant, output: &mut Output) -> 
         "added": summary.added, "updated": summary.updated, "skipped": summary.skipped, "failed": summary.failed,
         "parts": summary.parts, "truncated": summary.truncated, "seconds": seconds, "peak_memory": peak_memory(),
     });
+    let cut =
+        if summary.truncated > 0 { format!(", {} truncated", summary.truncated) } else { String::new() };
     let text = format!(
-        "{} added, {} updated, {} skipped, {} failed in {seconds:.1} s",
+        "{} added, {} updated, {} skipped, {} failed{cut} in {seconds:.1} s",
         super::counted(summary.added, "document"),
         summary.updated,
         summary.skipped,

@@ -1,17 +1,18 @@
-//! `vdb list`: documents in the order in which they were added.
+//! `vdb list`: documents in the order in which they were added, or of a field.
 
 use std::path::PathBuf;
 
 use serde_json::json;
+use vdb::SortOrder;
 
 use crate::args::Globals;
 use crate::choice::Choice;
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Exit, Result};
 use crate::open;
 use crate::output::Output;
 use crate::shown::{Extent, Shown};
 
-/// Print documents in the order in which they were added
+/// Print documents in the order in which they were added, or of a field
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The store
@@ -24,24 +25,33 @@ pub(crate) struct Args {
     /// Go on after an earlier list, from the cursor that it ended with
     #[arg(long, value_name = "CURSOR")]
     after: Option<u64>,
-    /// Sort by a field; not in this version
-    #[arg(long, value_name = "FIELD[:desc]", hide = true)]
+    /// Print them in the order of a metadata field, greatest first with :desc; those without it come last
+    #[arg(long, value_name = "FIELD[:desc]")]
     sort: Option<String>,
     /// Print vectors, too
     #[arg(long)]
     with_vector: bool,
 }
 
+/// The field and the order that `--sort` names.
+fn order(sort: &str) -> (&str, SortOrder) {
+    match sort.strip_suffix(":desc") {
+        Some(field) => (field, SortOrder::Descending),
+        None => (sort.strip_suffix(":asc").unwrap_or(sort), SortOrder::Ascending),
+    }
+}
+
 /// Prints the documents, then where to go on.
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
-    if args.sort.is_some() {
-        return Err(Failure::later("--sort"));
-    }
     let filter = args.choice.filter()?;
     let snapshot = open::to_read(&args.file, globals)?.snapshot()?;
     let mut documents = snapshot.documents().after(args.after.unwrap_or(0));
     if let Some(filter) = &filter {
         documents = documents.filter(filter);
+    }
+    if let Some(sort) = &args.sort {
+        let (field, order) = order(sort);
+        documents = documents.sort(field, order);
     }
     if args.with_vector {
         documents = documents.with_vectors();

@@ -7,6 +7,7 @@ mod completions;
 mod count;
 mod create;
 mod delete;
+mod fields;
 mod get;
 mod import;
 mod list;
@@ -15,7 +16,7 @@ mod search;
 mod stats;
 mod update;
 
-use clap::{Arg, Subcommand};
+use clap::Subcommand;
 
 use crate::args::Arguments;
 use crate::failure::{Exit, Result};
@@ -33,25 +34,12 @@ pub(crate) enum Command {
     Update(update::Args),
     List(list::Args),
     Count(count::Args),
+    Fields(fields::Args),
     Stats(stats::Args),
     Check(check::Args),
     Compact(compact::Args),
     Model(model::Args),
     Completions(completions::Args),
-}
-
-/// The commands that later versions have.
-pub(crate) const LATER: [&str; 10] =
-    ["fields", "repair", "set", "backup", "backups", "restore", "merge", "export", "reembed", "monitor"];
-
-/// Adds the commands of later versions, so that they are known by name.
-pub(crate) fn with_later(mut command: clap::Command) -> clap::Command {
-    for name in LATER {
-        let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
-        let later = clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest);
-        command = command.subcommand(later);
-    }
-    command
 }
 
 /// Runs the command that was typed.
@@ -68,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit> {
         Command::Update(args) => update::run(args, globals, output),
         Command::List(args) => list::run(args, globals, output),
         Command::Count(args) => count::run(args, globals, output),
+        Command::Fields(args) => fields::run(args, globals, output),
         Command::Stats(args) => stats::run(args, globals, output),
         Command::Check(args) => check::run(args, globals, output),
         Command::Compact(args) => compact::run(args, globals, output),

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use serde_json::json;
 use vdb::embed::{InstalledModel, Models};
 
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Exit, Result};
 use crate::output::Output;
 
 /// List and add the embedding models of this machine
@@ -32,11 +32,6 @@ enum What {
         /// The folder or archive
         source: PathBuf,
     },
-    /// Download a model
-    Pull {
-        /// Its name
-        name: String,
-    },
 }
 
 /// Lists, shows or adds.
@@ -57,9 +52,6 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
             let identity = models.add(name, source)?;
             let data = json!({"name": name, "dim": identity.dim, "pooling": identity.pooling});
             output.result("model", &data, format_args!("added {identity}"))?;
-        }
-        What::Pull { .. } => {
-            return Err(Failure::usage("`model pull` is not in this version; `make models` fetches models"));
         }
     }
     Ok(Exit::Done)

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// How many documents
     #[arg(short, value_name = "K", default_value = "10")]
     k: NonZero<usize>,
-    /// How to search: `vector`, which `auto` is in this version; not yet `text` and `hybrid`
+    /// How to search: `vector`, which `auto` is in this version
     #[arg(long, value_name = "MODE", default_value = "auto")]
     mode: Mode,
     #[command(flatten)]
@@ -38,12 +38,12 @@ pub(crate) struct Args {
     /// Only documents of at least this score; needs `--mode vector` beside a text
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     min_score: Option<f32>,
-    /// Search exactly, as this version always does
+    /// Search exactly, whatever `--recall` says: the same as a recall of 1
     #[arg(long)]
     exact: bool,
-    /// The least part of the true best to find, up to 1
+    /// The part of the true best to find on average, above 0 and up to 1, where segments have an index [default: 0.95]
     #[arg(long, value_name = "F", value_parser = recall)]
-    recall: Option<f64>,
+    recall: Option<f32>,
     /// Print how each search was done
     #[arg(long)]
     explain: bool,
@@ -54,14 +54,10 @@ pub(crate) struct Args {
 enum Mode {
     Auto,
     Vector,
-    #[value(hide = true)]
-    Text,
-    #[value(hide = true)]
-    Hybrid,
 }
 
-fn recall(text: &str) -> std::result::Result<f64, String> {
-    match text.parse() {
+fn recall(text: &str) -> std::result::Result<f32, String> {
+    match text.parse::<f32>() {
         Ok(recall) if recall > 0.0 && recall <= 1.0 => Ok(recall),
         _ => Err("expected a number above 0 and up to 1".to_owned()),
     }
@@ -69,13 +65,8 @@ fn recall(text: &str) -> std::result::Result<f64, String> {
 
 /// Searches, and prints what was found.
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
-    match args.mode {
-        Mode::Text => return Err(Failure::later("--mode text")),
-        Mode::Hybrid => return Err(Failure::later("--mode hybrid")),
-        Mode::Auto if args.min_score.is_some() && args.ask.is_open() => {
-            return Err(Failure::usage("`--min-score` needs `--mode vector`: scores of other modes differ"));
-        }
-        Mode::Auto | Mode::Vector => {}
+    if args.mode == Mode::Auto && args.min_score.is_some() && args.ask.is_open() {
+        return Err(Failure::usage("`--min-score` needs `--mode vector`: scores of other modes differ"));
     }
     if args.min_score.is_some_and(f32::is_nan) {
         return Err(Failure::usage("`--min-score` is not a number"));
@@ -83,7 +74,9 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let filter = args.choice.filter()?;
     let mut questions = args.ask.questions()?;
     let stores = Stores::open(&args.file, &args.with, globals)?;
+    let recall = if args.exact { Some(1.0) } else { args.recall };
     let shape = |query: Query| {
+        let query = recall.into_iter().fold(query, Query::recall);
         let query = filter.iter().fold(query.k(args.k.get()), |query, filter| query.filter(filter.clone()));
         args.min_score.into_iter().fold(query, Query::min_score)
     };

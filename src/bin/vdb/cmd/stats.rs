@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
-use vdb::{ModelIdentity, Stats};
+use vdb::{ModelIdentity, RecallPoint, SegmentStats, Stats};
 
 use crate::args::Globals;
 use crate::failure::{Exit, Result};
@@ -31,16 +31,25 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
 fn data(path: &str, stats: &Stats) -> Value {
     let segments = stats.segments.iter().map(|segment| {
         // Exact search finds everything.
-        let recall = (segment.index == "exact").then_some(1.0);
-        json!({"id": segment.id, "rows": segment.rows, "bytes": segment.bytes, "index": segment.index, "recall": recall})
+        let recall = segment.recall.last().map_or(1.0, |best| best.recall);
+        let curve = segment.recall.iter().map(|point| {
+            json!({"effort": point.effort, "recall": point.recall, "error": point.error, "computed": point.computed})
+        });
+        json!({
+            "id": segment.id, "rows": segment.rows, "dead": segment.dead, "bytes": segment.bytes, "index": segment.index,
+            "recall": recall, "index_bytes": segment.index_bytes, "curve": curve.collect::<Vec<_>>(),
+            "note": segment.note,
+        })
     });
     json!({
         "path": path, "documents": stats.documents, "parts": stats.parts, "dead": stats.dead,
         "tail_rows": stats.tail_rows, "segments": segments.collect::<Vec<_>>(),
+        "merges": {"due": stats.merges_due, "rows": stats.merge_rows},
         "model": stats.model.as_ref().map(model), "dim": stats.dim, "metric": stats.metric.name(),
-        "commit": stats.commit, "format": stats.format, "uuid": stats.uuid,
+        "index": stats.index.name(), "commit": stats.commit, "format": stats.format, "uuid": stats.uuid,
         "bytes": {
-            "file": stats.occupancy.file, "catalog": stats.occupancy.stream, "vectors": stats.blob_bytes,
+            "file": stats.occupancy.file, "catalog": stats.occupancy.stream, "vectors": stats.blob_bytes - stats.index_bytes,
+            "indexes": stats.index_bytes,
             "free": stats.occupancy.free, "pending": stats.occupancy.pending,
         },
         "memory": {"tail": stats.tail_bytes, "row_sets": stats.row_set_bytes, "budget": stats.memory_budget},
@@ -53,6 +62,16 @@ fn model(model: &ModelIdentity) -> Value {
         "name": model.name, "dim": model.dim, "pooling": model.pooling, "normalised": model.normalised,
         "weights_sha256": model.weights_sha256, "tokenizer_sha256": model.tokenizer_sha256,
     })
+}
+
+/// What to say of the index of a segment.
+fn index(segment: &SegmentStats) -> String {
+    if let Some(note) = &segment.note {
+        return format!(" ({note})");
+    }
+    let measured = |point: &RecallPoint| format!("{:.3} at {}", point.recall, point.effort);
+    let curve: Vec<String> = segment.recall.iter().step_by(2).map(measured).collect();
+    format!(", {}, recall {}", ByteSize::b(segment.index_bytes).display().iec(), curve.join(", "))
 }
 
 /// Names and values in two columns.
@@ -73,12 +92,18 @@ impl Table {
         row("tail", format!("{} vectors, {} in memory", stats.tail_rows, size(stats.tail_bytes)));
         row("segments", stats.segments.len().to_string());
         for segment in &stats.segments {
-            let text = format!("{} vectors, {}, {}", segment.rows, size(segment.bytes), segment.index);
-            row(&format!("  segment {}", segment.id), text);
+            let (rows, dead, bytes) = (segment.rows, segment.dead, size(segment.bytes));
+            let text = format!("{rows} vectors, {dead} of them dead, {bytes}, {}", segment.index);
+            row(&format!("  segment {}", segment.id), text + &index(segment));
+        }
+        if stats.merges_due > 0 {
+            let text = format!("{} due, of {} vectors", stats.merges_due, stats.merge_rows);
+            row("merges", text);
         }
         row("size on disk", size(stats.occupancy.file));
         row("  catalog", size(stats.occupancy.stream));
-        row("  vectors", size(stats.blob_bytes));
+        row("  vectors", size(stats.blob_bytes - stats.index_bytes));
+        row("  indexes", size(stats.index_bytes));
         row("  free", size(stats.occupancy.free));
         row("  pending", size(stats.occupancy.pending));
         row("memory budget", size(stats.memory_budget));

@@ -10,6 +10,7 @@ use crate::change::Edit;
 use crate::choice::Choice;
 use crate::failure::{Exit, Failure, Result};
 use crate::given;
+use crate::merging;
 use crate::model::Model;
 use crate::open;
 use crate::output::Output;
@@ -49,7 +50,7 @@ fn one(args: &Args, id: &str, globals: &Globals, output: &mut Output) -> Result<
     let change = args.edit.change()?;
     let mut options = open::options(globals);
     if args.text.is_some() {
-        let model = Model::of_file(&args.file, None, globals)?;
+        let model = Model::of_file(&args.file, globals)?;
         model.require()?;
         options = model.used_by(options);
     }
@@ -60,8 +61,9 @@ fn one(args: &Args, id: &str, globals: &Globals, output: &mut Output) -> Result<
         replaceable(&store, id, text)?;
         txn.update_text(id, text)?;
     }
-    txn.commit()?;
+    let report = txn.commit()?;
     let document = store.get(id)?.ok_or_else(|| Error::NotFound { what: "document", name: id.to_owned() })?;
+    merging::merge(&store, report.parts, output);
     store.close()?;
     output.document(&document, false, Shown(&document, Extent::Whole))?;
     Ok(Exit::Done)
@@ -95,6 +97,7 @@ fn matching(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit>
         updated += 1;
     }
     txn.commit()?;
+    merging::merge(&store, 0, output);
     store.close()?;
     let text = format!("updated {}", super::counted(updated, "document"));
     output.result("summary", &json!({"updated": updated}), text)?;

@@ -1,0 +1,246 @@
+//! Merging segments: built from a snapshot beside whoever writes, published in one short transaction.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::vectors::name;
+use super::view::View;
+use super::{Control, OpenOptions, Snapshot, Store, WriteTxn};
+use crate::catalog::{self, SegmentRecord, Table};
+use crate::codec::{key, to_u64, to_usize};
+use crate::error::{Error, Result};
+use crate::limits::SEGMENT_BYTES_MAX;
+use crate::storage::{BlobRecord, Naming, Unnamed, hold};
+use crate::vector::segment::{Layout, Segment, SegmentWriter};
+use crate::vector::tiers::{self, Tiers};
+
+/// Rows between two looks at the cancel token.
+const STEP_ROWS: u64 = 1024;
+/// A merge holds so many bytes in memory for each row, its number and norm twice while they grow.
+const ROW_BYTES: u64 = 24;
+/// And takes at most this part of the memory budget.
+const BUDGET_PARTS: u64 = 8;
+/// The bytes of vectors that a merge is taken to write in a second, cautiously.
+const BYTES_PER_SECOND: u64 = 128 << 20;
+
+/// How much a call may merge. The default is all that is due.
+///
+/// A merge that is due is done if it and those before write no more than `rows` rows, or if it is likely to be done before
+/// `time` has passed since the call. One that turns out to take longer is given up, and waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MergeLimits {
+    /// Rows to write, whatever time it takes.
+    pub rows: u64,
+    /// The time for merges beyond these rows.
+    pub time: Duration,
+}
+
+impl Default for MergeLimits {
+    fn default() -> Self {
+        MergeLimits { rows: u64::MAX, time: Duration::MAX }
+    }
+}
+
+/// What a call has merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MergeReport {
+    /// Merges done.
+    pub merges: u64,
+    /// Rows that they wrote.
+    pub rows: u64,
+    /// Merges that are due and wait.
+    pub waiting: u64,
+}
+
+/// What is to be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// No merge is due.
+    Tiers,
+    /// As few segments as possible.
+    Packed,
+}
+
+impl Goal {
+    fn next(self, tiers: Tiers, sizes: &[tiers::Size]) -> Option<Range<usize>> {
+        match self {
+            Goal::Tiers => tiers.next(sizes),
+            Goal::Packed => tiers.pack(sizes),
+        }
+    }
+}
+
+/// The bounds of the segments of a store; `None` while it has no vector.
+pub(super) fn bounds(view: &View, options: &OpenOptions) -> Option<Tiers> {
+    let vector_bytes = 4 * view.dim()?;
+    let by_size = to_u64(SEGMENT_BYTES_MAX / vector_bytes);
+    let by_memory = options.budget() / BUDGET_PARTS / ROW_BYTES;
+    let rows_min = to_u64(options.tail_bytes_max / vector_bytes).max(1);
+    Some(Tiers { rows_min, rows_max: by_size.min(by_memory).max(1) })
+}
+
+/// Merges what is due.
+pub(super) fn merge(store: &Store, limits: &MergeLimits, control: &Control) -> Result<MergeReport> {
+    let _alone = hold(&store.inner.merging);
+    run(store, Goal::Tiers, limits, control)
+}
+
+/// Merges towards `goal`. The caller keeps others from merging.
+pub(super) fn run(store: &Store, goal: Goal, limits: &MergeLimits, control: &Control) -> Result<MergeReport> {
+    let deadline = Instant::now().checked_add(limits.time);
+    let mut report = MergeReport::default();
+    loop {
+        control.step("merge", report.rows, None)?;
+        let snapshot = store.snapshot()?;
+        let (view, sizes) = (snapshot.view(), snapshot.view().sizes());
+        let Some(tiers) = bounds(view, store.options()) else { break };
+        let Some(range) = goal.next(tiers, &sizes) else { break };
+        let rows = sizes.get(range.clone()).map_or(0, tiers::live);
+        let is_paid = report.rows.saturating_add(rows) <= limits.rows;
+        let deadline = deadline.filter(|_| !is_paid);
+        let bytes = rows.saturating_mul(4 * to_u64(view.dim().unwrap_or(0)));
+        let expected = Duration::from_millis(bytes / (BYTES_PER_SECOND / 1000));
+        let is_late = |expected: Duration| {
+            deadline.is_some_and(|deadline| deadline.saturating_duration_since(Instant::now()) < expected)
+        };
+        if is_late(expected) {
+            report.waiting = tiers.due(&sizes).0;
+            break;
+        }
+        let step = |done: u64| match control.step("merge", report.rows + done, None) {
+            Ok(()) if is_late(Duration::from_nanos(1)) => Err(Error::Cancelled),
+            result => result,
+        };
+        let sources = view.segments.get(range).unwrap_or_default().to_vec();
+        match merge_some(store, snapshot, &sources, rows.min(tiers.rows_max), control, &step) {
+            Ok(true) => (report.merges, report.rows) = (report.merges + 1, report.rows + rows),
+            Ok(false) => {}
+            Err(Error::Cancelled) if !control.is_cancelled() => {
+                report.waiting = tiers.due(&sizes).0;
+                break;
+            }
+            Err(error) => {
+                // What was written may have made the file longer.
+                if let Ok(file) = store.file() {
+                    let _ = file.container.trim();
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Segments that are written and not named yet.
+struct Built {
+    segments: Vec<(Layout, BlobRecord)>,
+    unnamed: Unnamed,
+}
+
+impl Built {
+    fn add(&mut self, segment: Option<(Layout, BlobRecord)>) {
+        if let Some((_, blob)) = &segment {
+            self.unnamed.add(blob);
+        }
+        self.segments.extend(segment);
+    }
+}
+
+/// Merges segments into as few as their bound allows; `false`, and nothing is changed, if one of them is gone by then.
+pub(super) fn merge_some(
+    store: &Store,
+    snapshot: Snapshot,
+    sources: &[Arc<Segment>],
+    rows_max: u64,
+    control: &Control,
+    step: &dyn Fn(u64) -> Result<()>,
+) -> Result<bool> {
+    let built = build(&snapshot, sources, to_usize(rows_max.max(1)), step)?;
+    let container = Arc::clone(snapshot.txn().container());
+    if !built.segments.is_empty() {
+        // Not under the lock of the writers: the commit that names them has little left to sync.
+        container.sync_blobs()?;
+    }
+    // The pages of the sources are free the sooner.
+    drop(snapshot);
+    let is_published = publish(store, sources, built, control)?;
+    container.trim()?;
+    Ok(is_published)
+}
+
+/// Writes the live rows of `sources` into new segments of at most `rows_max` rows.
+fn build(
+    snapshot: &Snapshot,
+    sources: &[Arc<Segment>],
+    rows_max: usize,
+    step: &dyn Fn(u64) -> Result<()>,
+) -> Result<Built> {
+    let view = snapshot.view();
+    let container = snapshot.txn().container();
+    let mut built = Built { segments: Vec::new(), unnamed: Unnamed::new(container) };
+    let mut writer: Option<SegmentWriter> = None;
+    let mut done = 0;
+    for source in sources {
+        source.for_each(&mut |row, vector| {
+            if view.dead.contains(row) {
+                return Ok(());
+            }
+            if writer.as_ref().is_some_and(SegmentWriter::is_full)
+                && let Some(full) = writer.take()
+            {
+                built.add(full.finish()?);
+            }
+            let open = match &mut writer {
+                Some(open) => open,
+                none => none.insert(SegmentWriter::new(
+                    container,
+                    vector.len(),
+                    view.metric,
+                    rows_max,
+                    Naming::AfterSync,
+                )?),
+            };
+            open.push(row, vector)?;
+            done += 1;
+            if done % STEP_ROWS == 0 { step(done) } else { Ok(()) }
+        })?;
+    }
+    if let Some(last) = writer {
+        built.add(last.finish()?);
+    }
+    Ok(built)
+}
+
+/// Puts what was built into the place of `sources`, unless one of them was replaced meanwhile.
+fn publish(store: &Store, sources: &[Arc<Segment>], built: Built, control: &Control) -> Result<bool> {
+    let mut txn = WriteTxn::begin(store, control)?;
+    let is_published = txn.change(|tables, state| {
+        let mut runs = Vec::new();
+        let mut space = None;
+        for source in sources {
+            let found: Option<SegmentRecord> = tables.find(Table::Segments, &key(source.id()))?;
+            let Some(record) = found.filter(|record| record.blob == source.blob_id()) else {
+                return Ok(false);
+            };
+            // It may have moved.
+            runs.push(catalog::blob(tables, record.blob)?.run());
+            space = Some(record.space);
+        }
+        for source in sources {
+            tables.remove(Table::Segments, &key(source.id()))?;
+            tables.remove(Table::Blobs, &key(source.blob_id()))?;
+        }
+        state.retired.extend(runs);
+        state.counters.segments_changed = state.counters.commit;
+        name(tables, &mut state.counters, space.unwrap_or(state.space_id), &built.segments)?;
+        state.changed = true;
+        Ok(true)
+    })?;
+    if is_published {
+        built.unnamed.name();
+        txn.commit()?;
+    }
+    Ok(is_published)
+}

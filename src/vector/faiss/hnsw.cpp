@@ -1,0 +1,373 @@
+// Implements graphs of nearest neighbours (HNSW) over codes and links that stay where the caller keeps them.
+//
+// The graph, its search, its quantiser and the steps of its construction are FAISS's. What is ours is the loop around
+// them: `IndexHNSW` enters OpenMP regions, in which an exception ends the process, and `HNSW::add_with_locks` leaves a
+// lock held when an allocation fails, so that the other threads wait for ever.
+#include "shim.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <mutex>
+#include <queue>
+#include <utility>
+#include <vector>
+
+#include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/impl/HNSW.h>
+#include <faiss/impl/ResultHandler.h>
+#include <faiss/impl/ScalarQuantizer.h>
+#include <faiss/utils/random.h>
+
+#include "distances.h"
+#include "guard.h"
+
+namespace {
+
+using faiss::HNSW;
+using faiss::ScalarQuantizer;
+using vdb::require;
+using Node = HNSW::storage_idx_t;
+
+// What one thread needs while it adds or searches.
+struct Scratch {
+    Scratch(size_t rows, std::unique_ptr<faiss::DistanceComputer> made)
+            : visited(static_cast<int>(rows)), distances(std::move(made)) {}
+
+    faiss::VisitedTable visited;
+    std::unique_ptr<faiss::DistanceComputer> distances;
+};
+
+// The quantiser of a kind of codes; none for f32.
+ScalarQuantizer quantizer_of(int32_t kind, size_t dim, const float* trained, size_t trained_len) {
+    require(kind == VDB_CODES_F32 || kind == VDB_CODES_F16 || kind == VDB_CODES_SQ8, "codes are of no known kind");
+    require(dim > 0 && dim <= INT32_MAX / 4, "dimension is out of range");
+    require(trained_len == (kind == VDB_CODES_SQ8 ? 2 * dim : 0), "ranges do not fit the kind and the dimension");
+    ScalarQuantizer quantizer(dim, kind == VDB_CODES_SQ8 ? ScalarQuantizer::QT_8bit : ScalarQuantizer::QT_fp16);
+    quantizer.trained.assign(trained, trained + trained_len);
+    if (kind == VDB_CODES_F32) {
+        quantizer.code_size = dim * sizeof(float);
+    }
+    return quantizer;
+}
+
+} // namespace
+
+struct vdb_hnsw {
+    explicit vdb_hnsw(const vdb_hnsw_parts& parts)
+            : graph(parts.m),
+              quantizer(quantizer_of(parts.kind, parts.dim, parts.trained, parts.trained_len)),
+              codes(parts.codes),
+              rows(parts.levels_len),
+              flat(parts.kind == VDB_CODES_F32),
+              similar(parts.metric == faiss::METRIC_INNER_PRODUCT) {
+        require(parts.metric == faiss::METRIC_INNER_PRODUCT || parts.metric == faiss::METRIC_L2, "metric is neither 0 nor 1");
+        require(rows > 0 && rows <= INT32_MAX, "number of rows is out of range");
+        require(parts.codes_len == rows * quantizer.code_size, "codes are not one for each row");
+        lay_out(parts);
+        require(parts.entry_point >= 0 && static_cast<size_t>(parts.entry_point) < rows, "entry point is no row");
+        graph.entry_point = parts.entry_point;
+        require(parts.max_level >= 0 && parts.max_level + 1 == level_count(parts.entry_point), "entry point is not at the top");
+        graph.max_level = parts.max_level;
+        graph.efConstruction = parts.ef_construction;
+    }
+
+    // Where the links of each row begin, from the numbers of its levels.
+    void lay_out(const vdb_hnsw_parts& parts) {
+        const std::vector<int>& widths = graph.cum_nneighbor_per_level;
+        graph.offsets.clear();
+        graph.offsets.reserve(rows + 1);
+        size_t end = 0;
+        graph.offsets.push_back(end);
+        for (size_t i = 0; i < rows; ++i) {
+            const size_t count = parts.levels[i];
+            require(count > 0 && count < widths.size(), "a row has an impossible number of levels");
+            end += static_cast<size_t>(widths[count]);
+            graph.offsets.push_back(end);
+        }
+        require(end == parts.links_len, "links do not fit the levels");
+        graph.neighbors = faiss::MaybeOwnedVector<Node>::create_view(parts.links, parts.links_len, nullptr);
+    }
+
+    int level_count(Node row) const {
+        const auto at = static_cast<size_t>(row);
+        const size_t width = graph.offsets[at + 1] - graph.offsets[at];
+        int count = 0;
+        while (static_cast<size_t>(graph.cum_nneighbor_per_level[static_cast<size_t>(count)]) < width) {
+            ++count;
+        }
+        return count;
+    }
+
+    std::unique_ptr<Scratch> lease() {
+        {
+            const std::lock_guard<std::mutex> lock(pool_lock);
+            if (!pool.empty()) {
+                std::unique_ptr<Scratch> scratch = std::move(pool.back());
+                pool.pop_back();
+                return scratch;
+            }
+        }
+        std::unique_ptr<faiss::DistanceComputer> distances;
+        if (flat) {
+            distances = std::make_unique<vdb::FlatDistances>(reinterpret_cast<const float*>(codes), quantizer.d, similar);
+        } else {
+            distances = vdb::code_distances(quantizer, codes, similar);
+        }
+        return std::make_unique<Scratch>(rows, std::move(distances));
+    }
+
+    // Only after success: a table that an exception has left half marked is not used again.
+    void give_back(std::unique_ptr<Scratch> scratch) {
+        const std::lock_guard<std::mutex> lock(pool_lock);
+        pool.push_back(std::move(scratch));
+    }
+
+    void add(Scratch& scratch, Node row, const float* vector);
+    void link_level(Scratch& scratch, Node row, Node nearest, float distance, int level);
+    void add_link(faiss::DistanceComputer& distances, Node from, Node to, int level);
+
+    std::mutex& lock_of(Node row) {
+        return locks[static_cast<size_t>(row) % locks.size()];
+    }
+
+    HNSW graph;
+    ScalarQuantizer quantizer;
+    const uint8_t* codes;
+    size_t rows;
+    bool flat;
+    bool similar;
+    std::mutex pool_lock;
+    std::vector<std::unique_ptr<Scratch>> pool;
+    // Each guards the links of the rows of one remainder. Nobody holds two.
+    std::array<std::mutex, 1024> locks;
+};
+
+namespace {
+
+using Closer = std::priority_queue<HNSW::NodeDistCloser>;
+
+// Leaves at most `max` of the candidates, none of which is nearer to another than to the row they belong to.
+// Upstream: the function of this name in an anonymous namespace of `HNSW.cpp`.
+void shrink_neighbor_list(faiss::DistanceComputer& distances, Closer& candidates, size_t max) {
+    if (candidates.size() < max) {
+        return;
+    }
+    std::priority_queue<HNSW::NodeDistFarther> sorted;
+    for (; !candidates.empty(); candidates.pop()) {
+        sorted.emplace(candidates.top().d, candidates.top().id);
+    }
+    std::vector<HNSW::NodeDistFarther> kept;
+    kept.reserve(max);
+    HNSW::shrink_neighbor_list(distances, sorted, kept, static_cast<int>(max));
+    for (const HNSW::NodeDistFarther& one : kept) {
+        candidates.emplace(one.d, one.id);
+    }
+}
+
+} // namespace
+
+// Writes the link, or chooses anew which links to keep. Under the lock of `from`. Upstream: `add_link` of `HNSW.cpp`.
+void vdb_hnsw::add_link(faiss::DistanceComputer& distances, Node from, Node to, int level) {
+    size_t begin = 0;
+    size_t end = 0;
+    graph.neighbor_range(from, level, &begin, &end);
+    if (graph.neighbors[end - 1] == -1) {
+        size_t free = end;
+        while (free > begin && graph.neighbors[free - 1] == -1) {
+            --free;
+        }
+        graph.neighbors[free] = to;
+        return;
+    }
+    Closer candidates;
+    candidates.emplace(distances.symmetric_dis(from, to), to);
+    for (size_t at = begin; at < end; ++at) {
+        const Node other = graph.neighbors[at];
+        candidates.emplace(distances.symmetric_dis(from, other), other);
+    }
+    shrink_neighbor_list(distances, candidates, end - begin);
+    size_t at = begin;
+    for (; !candidates.empty(); candidates.pop()) {
+        graph.neighbors[at++] = candidates.top().id;
+    }
+    for (; at < end; ++at) {
+        graph.neighbors[at] = -1;
+    }
+}
+
+// Links `row` with its neighbours in one level, both ways. Upstream: `HNSW::add_links_starting_from`.
+void vdb_hnsw::link_level(Scratch& scratch, Node row, Node nearest, float distance, int level) {
+    faiss::DistanceComputer& distances = *scratch.distances;
+    Closer targets;
+    // Another thread may have linked to this row already: it is no neighbour of itself.
+    scratch.visited.set(row);
+    faiss::search_neighbors_to_add(graph, distances, targets, nearest, distance, level, scratch.visited);
+    shrink_neighbor_list(distances, targets, static_cast<size_t>(graph.nb_neighbors(level)));
+    std::vector<Node> chosen;
+    chosen.reserve(targets.size());
+    {
+        const std::lock_guard<std::mutex> lock(lock_of(row));
+        for (; !targets.empty(); targets.pop()) {
+            chosen.push_back(targets.top().id);
+            add_link(distances, row, targets.top().id, level);
+        }
+    }
+    for (const Node other : chosen) {
+        const std::lock_guard<std::mutex> lock(lock_of(other));
+        add_link(distances, other, row, level);
+    }
+}
+
+// Upstream: `HNSW::add_with_locks`. Links are read without a lock there as here: a reader sees the old or the new one.
+void vdb_hnsw::add(Scratch& scratch, Node row, const float* vector) {
+    Node nearest = graph.entry_point;
+    if (row == nearest) {
+        return;
+    }
+    scratch.distances->set_query(vector);
+    float distance = (*scratch.distances)(nearest);
+    int level = graph.max_level;
+    for (const int top = level_count(row) - 1; level > top; --level) {
+        faiss::greedy_update_nearest(graph, *scratch.distances, level, nearest, distance);
+    }
+    for (; level >= 0; --level) {
+        link_level(scratch, row, nearest, distance, level);
+    }
+}
+
+int vdb_hnsw_plan(
+        int32_t m,
+        double* chances,
+        size_t chances_len,
+        uint8_t* levels,
+        size_t levels_len,
+        int32_t* order,
+        size_t order_len,
+        char* message,
+        size_t message_len) noexcept {
+    return vdb::guarded(message, message_len, [&] {
+        require(m >= 2 && m <= VDB_HNSW_M_MAX, "links of a row are out of range");
+        require(levels_len == order_len && levels_len <= INT32_MAX, "levels and order differ in length");
+        HNSW graph(m);
+        require(chances_len >= graph.assign_probas.size(), "there are more levels than chances");
+        std::fill_n(chances, chances_len, 0.0);
+        std::copy(graph.assign_probas.begin(), graph.assign_probas.end(), chances);
+        std::vector<size_t> begins(graph.assign_probas.size() + 1);
+        for (size_t row = 0; row < levels_len; ++row) {
+            const auto level = static_cast<size_t>(graph.random_level());
+            levels[row] = static_cast<uint8_t>(level + 1);
+            ++begins[level];
+        }
+        // Buckets by level, the highest first.
+        size_t end = 0;
+        for (size_t level = begins.size(); level-- > 0;) {
+            end += std::exchange(begins[level], end);
+        }
+        const std::vector<size_t> firsts = begins;
+        for (size_t row = 0; row < levels_len; ++row) {
+            order[begins[levels[row] - 1U]++] = static_cast<int32_t>(row);
+        }
+        // Each bucket shuffled as FAISS does, so that the order of the rows has no part in the graph.
+        faiss::RandomGenerator random(789);
+        for (size_t level = begins.size(); level-- > 0;) {
+            for (size_t at = firsts[level]; at < begins[level]; ++at) {
+                const auto step = static_cast<size_t>(random.rand_int(static_cast<int>(begins[level] - at)));
+                std::swap(order[at], order[at + step]);
+            }
+        }
+    });
+}
+
+int vdb_codes_encode(
+        int32_t kind,
+        size_t dim,
+        const float* trained,
+        size_t trained_len,
+        const float* vectors,
+        size_t vectors_len,
+        uint8_t* codes,
+        size_t codes_len,
+        char* message,
+        size_t message_len) noexcept {
+    return vdb::guarded(message, message_len, [&] {
+        const ScalarQuantizer quantizer = quantizer_of(kind, dim, trained, trained_len);
+        require(vectors_len % dim == 0, "vectors are no whole rows");
+        const size_t rows = vectors_len / dim;
+        require(codes_len == rows * quantizer.code_size, "codes are not one for each row");
+        if (kind == VDB_CODES_F32) {
+            std::memcpy(codes, vectors, codes_len);
+            return;
+        }
+        // `compute_codes` would enter an OpenMP region.
+        const std::unique_ptr<ScalarQuantizer::SQuantizer> one(quantizer.select_quantizer());
+        std::memset(codes, 0, codes_len);
+        for (size_t row = 0; row < rows; ++row) {
+            one->encode_vector(vectors + row * dim, codes + row * quantizer.code_size);
+        }
+    });
+}
+
+int vdb_hnsw_open(const vdb_hnsw_parts* parts, vdb_hnsw** out, char* message, size_t message_len) noexcept {
+    *out = nullptr;
+    return vdb::guarded(message, message_len, [&] {
+        require(parts->m >= 2 && parts->m <= VDB_HNSW_M_MAX, "links of a row are out of range");
+        require(parts->ef_construction > 0, "effort of construction is not positive");
+        *out = new vdb_hnsw(*parts);
+    });
+}
+
+void vdb_hnsw_close(vdb_hnsw* graph) noexcept {
+    delete graph;
+}
+
+int vdb_hnsw_add(
+        vdb_hnsw* graph,
+        const int32_t* rows,
+        size_t rows_len,
+        const float* vectors,
+        size_t vectors_len,
+        char* message,
+        size_t message_len) noexcept {
+    return vdb::guarded(message, message_len, [&] {
+        const size_t dim = graph->quantizer.d;
+        require(vectors_len == rows_len * dim, "vectors are not one for each row");
+        std::unique_ptr<Scratch> scratch = graph->lease();
+        for (size_t at = 0; at < rows_len; ++at) {
+            require(rows[at] >= 0 && static_cast<size_t>(rows[at]) < graph->rows, "row is not there");
+            graph->add(*scratch, rows[at], vectors + at * dim);
+        }
+        graph->give_back(std::move(scratch));
+    });
+}
+
+int vdb_hnsw_search(
+        vdb_hnsw* graph,
+        const float* query,
+        size_t query_len,
+        size_t effort,
+        float* distances,
+        size_t distances_len,
+        int64_t* rows,
+        size_t rows_len,
+        uint64_t* computed,
+        char* message,
+        size_t message_len) noexcept {
+    return vdb::guarded(message, message_len, [&] {
+        require(query_len == graph->quantizer.d, "query has another dimension");
+        require(rows_len > 0 && rows_len == distances_len, "rows and distances differ in length");
+        require(effort > 0 && effort <= INT32_MAX, "effort is out of range");
+        std::unique_ptr<Scratch> scratch = graph->lease();
+        scratch->distances->set_query(query);
+        faiss::SearchParametersHNSW parameters;
+        parameters.efSearch = static_cast<int>(effort);
+        using Results = faiss::HeapBlockResultHandler<HNSW::C>;
+        Results results(1, distances, rows, rows_len);
+        Results::SingleResultHandler one(results);
+        one.begin(0);
+        const faiss::HNSWStats stats = graph->graph.search(*scratch->distances, one, scratch->visited, &parameters);
+        one.end();
+        *computed = stats.ndis;
+        graph->give_back(std::move(scratch));
+    });
+}

@@ -1,0 +1,112 @@
+//! An index over a blob: opened at once, checked before its first search.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::{Curve, Sections, Shape};
+use crate::error::{Error, Result};
+use crate::storage::Bytes;
+use crate::vector::exact::Query;
+use crate::vector::faiss::{self, Graph};
+
+/// An index of a segment. Threads may share it.
+#[derive(Debug)]
+pub(crate) struct Index {
+    bytes: Arc<Bytes>,
+    sections: Sections,
+    curve: Curve,
+    graph: OnceLock<Graph>,
+    opening: Mutex<()>,
+}
+
+/// How thorough a search is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// How many rows are scored exactly; see [`super::Codes::candidates`].
+    pub(crate) candidates: usize,
+    /// How many candidates the search of the graph follows; see [`Curve::effort_for`].
+    pub(crate) effort: usize,
+}
+
+/// A row that the graph gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Near {
+    /// Its position in the block.
+    pub(crate) position: usize,
+    /// Its approximate score; larger is nearer.
+    pub(crate) score: f32,
+}
+
+impl Index {
+    /// Opens a blob. Checks that its sections lie within it; reads only the header and the recall curve.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Version`.
+    pub(crate) fn open(bytes: Bytes) -> Result<Self> {
+        let sections = Sections::open(&bytes)?;
+        let curve = Curve::decode(sections.curve(&bytes)?)?;
+        Ok(Index { bytes: Arc::new(bytes), sections, curve, graph: OnceLock::new(), opening: Mutex::new(()) })
+    }
+
+    /// What it is.
+    pub(crate) fn shape(&self) -> &Shape {
+        self.sections.shape()
+    }
+
+    /// The recall that was measured when it was built.
+    pub(crate) fn curve(&self) -> &Curve {
+        &self.curve
+    }
+
+    /// The length of the blob.
+    pub(crate) fn bytes(&self) -> usize {
+        self.sections.len()
+    }
+
+    /// The graph. Cost: at the first call, a pass over levels and links, and 8 bytes of memory a row.
+    fn graph(&self) -> Result<&Graph> {
+        if let Some(graph) = self.graph.get() {
+            return Ok(graph);
+        }
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(graph) = self.graph.get() {
+            return Ok(graph);
+        }
+        faiss::ready()?;
+        let graph = Graph::open(&self.bytes, &self.sections)?;
+        Ok(self.graph.get_or_init(|| graph))
+    }
+
+    /// Checks what a search relies upon: every level and link.
+    ///
+    /// # Errors
+    /// `Corrupt` naming the row.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.graph().map(drop)
+    }
+
+    /// Finds up to `wanted.candidates` rows near a query, nearest first, equals by position, and the number of distances
+    /// computed.
+    ///
+    /// The query must have the metric of the index. Memory: [`super::search_bytes`].
+    /// # Errors
+    /// `Corrupt` for links that lead nowhere; `Shape` for a query of another size; `Native`; `Unavailable` after a fork.
+    pub(crate) fn near(&self, query: &Query, wanted: Wanted) -> Result<(Vec<Near>, u64)> {
+        let shape = self.shape();
+        let (expected, found) = (shape.dim, query.vector().len());
+        if expected != found {
+            return Err(Error::Shape { what: "query vector".into(), expected, found });
+        }
+        if shape.rows == 0 || wanted.candidates == 0 {
+            return Ok((Vec::new(), 0));
+        }
+        let found = self.graph()?.searcher().search(query.vector(), wanted.candidates, wanted.effort)?;
+        let near = found.rows.iter().zip(&found.distances);
+        let mut near: Vec<Near> = near
+            .map_while(|(&row, distance)| {
+                Some(Near { position: usize::try_from(row).ok()?, score: -distance })
+            })
+            .collect();
+        near.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.position.cmp(&b.position)));
+        Ok((near, found.computed))
+    }
+}

@@ -1,0 +1,354 @@
+//! The layout of an index blob: a header, then sections that begin at multiples of 64 bytes.
+#![deny(clippy::indexing_slicing)]
+
+use std::ops::Range;
+
+use super::Codes;
+use crate::codec::{to_u64, to_usize, u32_at, u64_at};
+use crate::error::{Error, Result};
+use crate::limits::DIM_MAX;
+use crate::metric::Metric;
+
+const _: () = assert!(cfg!(target_endian = "little"), "sections are mapped as they are stored");
+
+/// The first bytes of an index blob.
+const MAGIC: &[u8; 8] = b"vdbhnsw\n";
+const VERSION: u32 = 1;
+const VERSION_OFFSET: usize = MAGIC.len();
+const CODES_OFFSET: usize = VERSION_OFFSET + size_of::<u32>();
+const METRIC_OFFSET: usize = CODES_OFFSET + size_of::<u32>();
+const DIM_OFFSET: usize = METRIC_OFFSET + size_of::<u32>();
+const ROWS_OFFSET: usize = DIM_OFFSET + size_of::<u32>();
+const M_OFFSET: usize = ROWS_OFFSET + size_of::<u64>();
+const EF_CONSTRUCTION_OFFSET: usize = M_OFFSET + size_of::<u32>();
+const ENTRY_POINT_OFFSET: usize = EF_CONSTRUCTION_OFFSET + size_of::<u32>();
+const MAX_LEVEL_OFFSET: usize = ENTRY_POINT_OFFSET + size_of::<u32>();
+/// For each section its offset and its length, u64 each.
+const TABLE_OFFSET: usize = MAX_LEVEL_OFFSET + size_of::<u32>() + 16;
+const SECTIONS: usize = 5;
+const HEADER_BYTES: usize = 192;
+const ALIGNMENT: usize = 64;
+/// Bytes of the section with the recall curve.
+pub(super) const CURVE_BYTES: usize = 256;
+
+/// What an index is, as its header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// How the vectors are kept.
+    pub(crate) codes: Codes,
+    /// How they are compared.
+    pub(crate) metric: Metric,
+    /// The number of values of a vector.
+    pub(crate) dim: usize,
+    /// The number of rows.
+    pub(crate) rows: usize,
+    /// The links of a row in each level above the lowest, which has twice as many.
+    pub(crate) m: i32,
+    /// How many candidates were looked at for the links of a row.
+    pub(crate) ef_construction: i32,
+    /// The row where searches begin; -1 without rows.
+    pub(crate) entry_point: i32,
+    /// Its highest level; -1 without rows.
+    pub(crate) max_level: i32,
+}
+
+impl Shape {
+    /// FAISS's number for the metric.
+    pub(crate) fn faiss_metric(&self) -> i32 {
+        match self.metric {
+            Metric::Cosine | Metric::InnerProduct => 0,
+            Metric::L2 => 1,
+        }
+    }
+
+    /// Refuses what no index can be.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let within = |what: &str, found: i64, allowed: Range<i64>| {
+            let Range { start, end } = allowed;
+            let (last, fits) = (end - 1, (start..end).contains(&found));
+            if fits { Ok(()) } else { Err(format!("{what} is {found}, expected {start} to {last}")) }
+        };
+        let signed = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+        let rows = signed(self.rows);
+        within("dimension", signed(self.dim), 1..signed(DIM_MAX) + 1)?;
+        within("number of rows", rows, 0..i64::from(i32::MAX))?;
+        within("number of links", i64::from(self.m), 2..257)?;
+        within("effort of construction", i64::from(self.ef_construction), 1..65_537)?;
+        let first = if rows == 0 { -1 } else { 0 };
+        within("entry point", i64::from(self.entry_point), first..rows.max(first + 1))?;
+        within("highest level", i64::from(self.max_level), first..if rows == 0 { 0 } else { 64 })
+    }
+}
+
+/// Where the sections of an index are. The section of levels has a byte for each row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sections {
+    shape: Shape,
+    ranges: [Range<usize>; SECTIONS],
+}
+
+/// The sections of a blob that is being written.
+pub(super) struct Writable<'a> {
+    pub(super) header: &'a mut [u8],
+    pub(super) levels: &'a mut [u8],
+    pub(super) links: &'a mut [i32],
+    pub(super) ranges: &'a mut [f32],
+    pub(super) codes: &'a mut [u8],
+    pub(super) curve: &'a mut [u8],
+}
+
+impl Sections {
+    /// Lays out an index whose rows have these levels.
+    ///
+    /// # Errors
+    /// `Invalid` for a shape that no index can have.
+    pub(super) fn plan(shape: Shape, levels: &[u8]) -> Result<Self> {
+        shape.check().map_err(|reason| Error::invalid("index", reason))?;
+        let links: usize = levels.iter().map(|&count| shape.links_of(count)).sum();
+        Ok(Self::lay_out(shape, links))
+    }
+
+    fn lay_out(shape: Shape, links: usize) -> Self {
+        let lengths = shape.lengths(links);
+        let mut end = HEADER_BYTES;
+        let ranges = lengths.map(|length| {
+            let start = end.next_multiple_of(ALIGNMENT);
+            end = start + length;
+            start..end
+        });
+        Sections { shape, ranges }
+    }
+
+    /// Reads a header. Checks that it makes sense and that the sections lie in the blob; reads none of them.
+    ///
+    /// # Errors
+    /// `Corrupt` naming the field, what was expected and what was found; `Version`.
+    pub(crate) fn open(bytes: &[u8]) -> Result<Self> {
+        let corrupt = |offset: usize, detail: String| Error::corrupt("index", to_u64(offset), detail);
+        let number = |offset: usize| {
+            u32_at(bytes, offset).ok_or_else(|| corrupt(offset, format!("it ends at byte {}", bytes.len())))
+        };
+        if bytes.get(..MAGIC.len()) != Some(MAGIC) {
+            return Err(corrupt(0, "it does not begin as an index".into()));
+        }
+        let version = number(VERSION_OFFSET)?;
+        if version != VERSION {
+            return Err(Error::Version {
+                found: format!("index {version}"),
+                oldest: VERSION,
+                newest: VERSION,
+            });
+        }
+        let signed = |offset: usize| number(offset).map(u32::cast_signed);
+        let codes = signed(CODES_OFFSET)?;
+        let metric = number(METRIC_OFFSET)?;
+        let shape = Shape {
+            codes: Codes::ALL
+                .into_iter()
+                .find(|known| known.number() == codes)
+                .ok_or_else(|| corrupt(CODES_OFFSET, format!("codes are of the unknown kind {codes}")))?,
+            metric: METRICS
+                .into_iter()
+                .find(|known| metric_number(*known) == metric)
+                .ok_or_else(|| corrupt(METRIC_OFFSET, format!("metric is the unknown {metric}")))?,
+            dim: to_usize(u64::from(number(DIM_OFFSET)?)),
+            rows: u64_at(bytes, ROWS_OFFSET).map_or(usize::MAX, to_usize),
+            m: signed(M_OFFSET)?,
+            ef_construction: signed(EF_CONSTRUCTION_OFFSET)?,
+            entry_point: signed(ENTRY_POINT_OFFSET)?,
+            max_level: signed(MAX_LEVEL_OFFSET)?,
+        };
+        shape.check().map_err(|detail| corrupt(DIM_OFFSET, detail))?;
+        // The number of links is the only length that the shape does not tell; no row has more than 256 levels of 256.
+        let links = u64_at(bytes, TABLE_OFFSET + 16 + 8).unwrap_or(u64::MAX);
+        let links = to_usize(links.min(to_u64(bytes.len()))) / size_of::<i32>();
+        let sections = Self::lay_out(shape, links);
+        for (place, range) in sections.ranges.iter().enumerate() {
+            let at = TABLE_OFFSET + 16 * place;
+            let found = (u64_at(bytes, at), u64_at(bytes, at + 8));
+            let expected = (to_u64(range.start), to_u64(range.len()));
+            if found != (Some(expected.0), Some(expected.1)) || range.end > bytes.len() {
+                let detail = format!(
+                    "section {place} is at {found:?}, expected {expected:?} of {} bytes in all",
+                    bytes.len()
+                );
+                return Err(corrupt(at, detail));
+            }
+        }
+        Ok(sections)
+    }
+
+    /// What the index is.
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The length of the blob.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.last().map_or(0, |range| range.end)
+    }
+
+    /// Cuts a blob of [`Sections::len`] zero bytes into its sections, and writes the header.
+    pub(super) fn write<'a>(&self, blob: &'a mut [u8]) -> Result<Writable<'a>> {
+        let short = || Error::invalid("blob of an index", "it is shorter than its sections");
+        let mut done = 0;
+        let mut rest = blob;
+        let mut cut = |range: &Range<usize>| {
+            let (_, from) = std::mem::take(&mut rest).split_at_mut_checked(range.start - done)?;
+            let (part, after) = from.split_at_mut_checked(range.len())?;
+            (rest, done) = (after, range.end);
+            Some(part)
+        };
+        let header = cut(&(0..HEADER_BYTES)).ok_or_else(short)?;
+        let mut parts = self.ranges.iter().map(|range| cut(range).ok_or_else(short));
+        let mut next = || parts.next().unwrap_or_else(|| Err(short()));
+        let cast = |error: bytemuck::PodCastError| Error::invalid("blob of an index", error.to_string());
+        let writable = Writable {
+            header,
+            levels: next()?,
+            links: bytemuck::try_cast_slice_mut(next()?).map_err(cast)?,
+            ranges: bytemuck::try_cast_slice_mut(next()?).map_err(cast)?,
+            codes: next()?,
+            curve: next()?,
+        };
+        self.write_header(writable.header);
+        Ok(writable)
+    }
+
+    fn write_header(&self, header: &mut [u8]) {
+        let shape = &self.shape;
+        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let mut fields: Vec<u8> = MAGIC.to_vec();
+        for value in [
+            VERSION,
+            shape.codes.number().cast_unsigned(),
+            metric_number(shape.metric),
+            number(shape.dim),
+            number(shape.rows),
+            0,
+            shape.m.cast_unsigned(),
+            shape.ef_construction.cast_unsigned(),
+            shape.entry_point.cast_unsigned(),
+            shape.max_level.cast_unsigned(),
+        ] {
+            fields.extend_from_slice(&value.to_le_bytes());
+        }
+        fields.resize(TABLE_OFFSET, 0);
+        for range in &self.ranges {
+            fields.extend_from_slice(&to_u64(range.start).to_le_bytes());
+            fields.extend_from_slice(&to_u64(range.len()).to_le_bytes());
+        }
+        for (to, from) in header.iter_mut().zip(fields) {
+            *to = from;
+        }
+    }
+
+    fn section<'a, T: bytemuck::AnyBitPattern>(&self, bytes: &'a [u8], place: usize) -> Result<&'a [T]> {
+        let found = self.ranges.get(place).and_then(|range| bytes.get(range.clone()));
+        let section = found.ok_or_else(|| {
+            Error::corrupt("index", 0, format!("section {place} is past its {} bytes", bytes.len()))
+        })?;
+        bytemuck::try_cast_slice(section).map_err(|error| Error::corrupt("index", 0, error.to_string()))
+    }
+
+    /// The number of levels of each row.
+    pub(crate) fn levels<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
+        self.section(bytes, 0)
+    }
+
+    /// The links, in FAISS's order: those of a row together, from its lowest level up, -1 where there is none.
+    pub(crate) fn links<'a>(&self, bytes: &'a [u8]) -> Result<&'a [i32]> {
+        self.section(bytes, 1)
+    }
+
+    /// What the quantiser learned; empty but for 8-bit codes.
+    pub(crate) fn ranges<'a>(&self, bytes: &'a [u8]) -> Result<&'a [f32]> {
+        self.section(bytes, 2)
+    }
+
+    /// The codes, row by row.
+    pub(crate) fn codes<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
+        self.section(bytes, 3)
+    }
+
+    /// The recall curve, as stored.
+    pub(crate) fn curve<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
+        self.section(bytes, 4)
+    }
+
+    /// Checks that a search can follow every link: each leads to a row that has the level in which the link is.
+    ///
+    /// Cost: one pass over levels and links, about as fast as memory.
+    /// # Errors
+    /// `Corrupt` naming the row.
+    pub(crate) fn check_links(&self, levels: &[u8], links: &[i32]) -> Result<()> {
+        let corrupt = |detail: String| Error::corrupt("index", 0, detail);
+        let rows = i32::try_from(levels.len()).unwrap_or(i32::MAX);
+        let lowest = links.iter().copied().min().unwrap_or(-1);
+        let highest = links.iter().copied().max().unwrap_or(-1);
+        if lowest < -1 || highest >= rows {
+            return Err(corrupt(format!("links go from {lowest} to {highest}, expected -1 to {}", rows - 1)));
+        }
+        let m = usize::try_from(self.shape.m).unwrap_or(usize::MAX);
+        let level_of = |row: i32| usize::try_from(row).ok().and_then(|row| levels.get(row).copied());
+        let mut rest = links;
+        for (row, &count) in levels.iter().enumerate() {
+            let cut = if count == 0 { None } else { rest.split_at_checked(self.shape.links_of(count)) };
+            let Some((own, after)) = cut else {
+                return Err(corrupt(format!("row {row} has {count} levels, for which there are no links")));
+            };
+            rest = after;
+            for (level, links) in (1..count).zip(own.chunks_exact(m).skip(2)) {
+                let low = |link: &i32| *link >= 0 && level_of(*link).is_none_or(|count| count <= level);
+                if let Some(link) = links.iter().copied().find(low) {
+                    return Err(corrupt(format!(
+                        "row {row} has a link to row {link} in level {level}, which that row has not"
+                    )));
+                }
+            }
+        }
+        let top = level_of(self.shape.entry_point).map(i32::from);
+        if !rest.is_empty() || (rows > 0 && top != Some(self.shape.max_level + 1)) {
+            return Err(corrupt(format!(
+                "{} links belong to no row, and the entry point has {top:?} levels, expected {}",
+                rest.len(),
+                self.shape.max_level + 1
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Shape {
+    /// The links of a row of so many levels.
+    fn links_of(&self, levels: u8) -> usize {
+        (usize::from(levels) + 1).saturating_mul(usize::try_from(self.m).unwrap_or(usize::MAX))
+    }
+
+    /// The bytes of the sections.
+    fn lengths(&self, links: usize) -> [usize; SECTIONS] {
+        [
+            self.rows,
+            links * size_of::<i32>(),
+            self.codes.trained(self.dim) * size_of::<f32>(),
+            self.rows * self.codes.bytes(self.dim),
+            CURVE_BYTES,
+        ]
+    }
+
+    /// The bytes of an index of this shape with `links` links in all.
+    pub(super) fn blob_bytes(&self, links: usize) -> usize {
+        Sections::lay_out(self.clone(), links).len()
+    }
+}
+
+const METRICS: [Metric; 3] = [Metric::Cosine, Metric::InnerProduct, Metric::L2];
+
+/// The number of a metric in an index.
+fn metric_number(metric: Metric) -> u32 {
+    match metric {
+        Metric::Cosine => 0,
+        Metric::InnerProduct => 1,
+        Metric::L2 => 2,
+    }
+}

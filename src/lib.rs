@@ -13,6 +13,7 @@ pub mod limits;
 pub mod metric;
 mod storage;
 mod store;
+mod text;
 mod vector;
 
 /// The examples of the README are compiled and run.
@@ -37,6 +38,7 @@ pub use store::{
     ImportSummary, IndexKind, MergeLimits, MergeReport, OnError, OpenOptions, Plan, Progress, Query,
     RecallPoint, SegmentStats, Snapshot, SortOrder, Stats, Store, ValueCount, WriteTxn,
 };
+pub use text::Language;
 pub use vector::faiss::FaissBuild;
 #[doc(hidden)]
 pub use vector::hnsw::lab;

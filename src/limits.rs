@@ -33,3 +33,5 @@ pub const FIELDS_MAX: u32 = 1024;
 pub const FIELD_NAME_BYTES_MAX: usize = 256;
 /// The values of all fields of an indexed document.
 pub const DOCUMENT_VALUES_MAX: usize = 1024;
+/// The terms of a query text; those after them are not searched for.
+pub const QUERY_TERMS_MAX: usize = 64;

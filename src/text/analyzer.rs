@@ -222,14 +222,33 @@ impl Pass<'_> {
         self.word(text, from..word.end);
     }
 
-    /// Visits a word, and its stem.
+    /// Visits a word, and what it is joined of.
     fn word(&mut self, text: &str, word: Range<usize>) {
-        // What joins words is no part of one: the marks around `__init__`, and what is left where the script changed.
-        let joins = |c: char| c.is_alphanumeric() || !c.is_ascii();
-        let Some(start) = text[word.clone()].find(joins) else { return };
-        let end = text[word.clone()].char_indices().rfind(|(_, c)| joins(*c));
+        let is_inside = |c: char| c.is_alphanumeric() || !c.is_ascii();
+        // Marks at its ends are no part of it: those of `__init__`, and what is left where the script changed.
+        let Some(start) = text[word.clone()].find(is_inside) else { return };
+        let end = text[word.clone()].char_indices().rfind(|(_, c)| is_inside(*c));
         let end = end.map_or(word.end, |(at, c)| word.start + at + c.len_utf8());
         let word = word.start + start..end;
+        self.forms(text, word.clone());
+        if self.purpose == Purpose::Index {
+            // `example.com`, `user_name`, `l'homme` are found by their parts, too.
+            let (mut from, whole) = (word.start, &text[word.clone()]);
+            for part in whole.split(|c: char| c.is_ascii() && !c.is_alphanumeric()) {
+                let is_worth = part.len() < whole.len()
+                    && part.chars().nth(1).is_some()
+                    && part.contains(char::is_alphabetic);
+                if is_worth {
+                    self.forms(text, from..from + part.len());
+                }
+                from += part.len() + 1;
+            }
+        }
+        self.position += 1;
+    }
+
+    /// Visits a word as it is, and its stem.
+    fn forms(&mut self, text: &str, word: Range<usize>) {
         let stem = match (&self.analyzer.stemmer, self.purpose) {
             (Some(stemmer), Purpose::Index | Purpose::Query) => {
                 let whole = cut(&text[word.clone()]);
@@ -243,7 +262,6 @@ impl Pass<'_> {
         if let Some(stem) = stem {
             self.emit(text, word, Some(&stem));
         }
-        self.position += 1;
     }
 
     /// Visits a term, which is a part of the text unless it is given.

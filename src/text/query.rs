@@ -107,7 +107,7 @@ impl TextQuery {
         let (mut terms, mut prefixes) = (HashSet::new(), Vec::new());
         for clause in &self.scored {
             match clause {
-                Clause::Term(term) => drop(terms.insert(term.as_str())),
+                Clause::Term(term) => terms.extend([term.as_str()]),
                 Clause::Prefix(term) => prefixes.push(term.as_str()),
                 Clause::Phrase(phrase) => terms.extend(phrase.iter().map(|(_, term)| term.as_str())),
             }

@@ -18,6 +18,10 @@ pub const PARTS_MAX: usize = 65_536;
 pub const MEMORY_BUDGET_MIN: u64 = 32 << 20;
 /// The vectors kept in the tail before they are sealed into a segment, in bytes.
 pub const TAIL_BYTES_MAX: usize = 8 << 20;
+/// The texts that are searched in memory before they are written into a segment of the text index, in bytes.
+pub const TEXT_TAIL_BYTES_MAX: u64 = 128 << 10;
+/// The rows that the documents of these texts have, at most.
+pub(crate) const TEXT_TAIL_ROWS_MAX: u64 = 4096;
 /// The vectors of one segment, in bytes.
 pub const SEGMENT_BYTES_MAX: usize = 1 << 30;
 /// A segment that is written while rows come in takes at most so many times the vectors of a full tail: room for them is

@@ -11,6 +11,7 @@ mod read;
 mod record;
 mod rows;
 mod table;
+mod text;
 mod write;
 
 pub(crate) use bitmap::{add_rows, load_rows};
@@ -18,12 +19,13 @@ pub(crate) use indexes::{drop_index, drop_orphans, indexes, put_index};
 pub(crate) use read::{ReadTxn, Rows};
 pub(crate) use record::{
     Counters, DocumentRecord, FieldRecord, ModelRecord, PartRecord, Record, SegmentIndexRecord,
-    SegmentRecord, SpaceRecord, VECTORS_F32,
+    SegmentRecord, SpaceRecord, TextRecord, TextSegmentRecord, VECTORS_F32,
 };
 pub(crate) use rows::{
     blob, blobs, counters, documents, id_row, initialise, put_counters, settings, store, tail_row, tail_value,
 };
 pub(crate) use table::Table;
+pub(crate) use text::{drop_text_segment, put_text, put_text_segment, text, text_segments};
 pub(crate) use write::{Tables, WriteTxn};
 
 #[cfg(fuzzing)]

@@ -125,6 +125,41 @@ pub(crate) struct SegmentIndexRecord {
     pub(crate) blob: u64,
 }
 
+/// The state of the text index.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TextRecord {
+    /// The version of the analyzer that cut the texts.
+    pub(crate) analyzer: u32,
+    /// The language whose words are stemmed, by its name.
+    pub(crate) stem: Option<String>,
+    /// Texts of rows from here on are in no segment: their documents are read.
+    pub(crate) tail_from: u64,
+    /// The bytes of the texts of these rows.
+    pub(crate) tail_bytes: u64,
+    /// The next number of a text segment.
+    pub(crate) next_segment: u64,
+    /// The commit that last changed the text segments or `tail_from`.
+    pub(crate) changed: u64,
+}
+
+/// A segment of the text index: postings in one blob.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TextSegmentRecord {
+    pub(crate) blob: u64,
+    /// The number of rows.
+    pub(crate) rows: u64,
+    pub(crate) first_row: u64,
+    pub(crate) last_row: u64,
+    /// The lengths of all rows, as stored, added up.
+    pub(crate) positions: u64,
+    /// Where the sections of the blob end.
+    pub(crate) ends: Vec<u64>,
+    /// The version of the analyzer that cut the texts.
+    pub(crate) analyzer: u32,
+    /// The version of tantivy that wrote the files.
+    pub(crate) tantivy: String,
+}
+
 /// The state of the index over metadata.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IndexRecord {
@@ -192,6 +227,8 @@ pub(crate) fn fuzz_rows(bytes: &[u8]) {
     }
     let _ = SegmentRecord::decode(bytes);
     let _ = SegmentIndexRecord::decode(bytes);
+    let _ = TextRecord::decode(bytes);
+    let _ = TextSegmentRecord::decode(bytes);
     let _ = crate::storage::BlobRecord::decode(bytes);
     let _ = super::bitmap::decode(bytes);
     let _ = IndexRecord::decode(bytes);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::read::{Rows, find};
-use super::record::{Counters, DocumentRecord, Record, SettingsRecord, SpaceRecord, StoreRecord};
+use super::record::{Counters, DocumentRecord, Record, SettingsRecord, SpaceRecord, StoreRecord, TextRecord};
 use super::table::Table;
 use super::write::WriteTxn;
 use crate::codec::{key, key_number};
@@ -15,8 +15,13 @@ const STORE: &[u8] = b"store";
 const SETTINGS: &[u8] = b"settings";
 const COUNTERS: &[u8] = b"counters";
 
-/// Makes the tables of a new store, in its first commit.
-pub(crate) fn initialise(file: &OpenFile, space: &SpaceRecord, index: &str) -> Result<()> {
+/// Makes the tables of a new store, in its first commit; with a text index, if `text` says what it is like.
+pub(crate) fn initialise(
+    file: &OpenFile,
+    space: &SpaceRecord,
+    index: &str,
+    text: Option<&TextRecord>,
+) -> Result<()> {
     let txn = WriteTxn::begin(file)?;
     let mut tables = txn.tables()?;
     for table in Table::ALL {
@@ -29,11 +34,14 @@ pub(crate) fn initialise(file: &OpenFile, space: &SpaceRecord, index: &str) -> R
         created_by: env!("CARGO_PKG_VERSION").to_owned(),
     };
     tables.put_record(Table::Meta, STORE, &store)?;
-    let settings = SettingsRecord { text_index: false, index: index.into(), active_space: 0 };
+    let settings = SettingsRecord { text_index: text.is_some(), index: index.into(), active_space: 0 };
     tables.put_record(Table::Meta, SETTINGS, &settings)?;
     put_counters(&mut tables, &Counters { commit: 1, ..Counters::default() })?;
     tables.put_record(Table::Spaces, &key(0), space)?;
     super::index::create(&mut tables)?;
+    if let Some(text) = text {
+        super::text::put_text(&mut tables, text)?;
+    }
     drop(tables);
     txn.commit()
 }

@@ -1,4 +1,4 @@
-//! The one wrapper around calls of redb: its errors become ours, and its panics over damaged pages become errors.
+//! The wrapper around calls of libraries that read files: their errors become ours, and their panics become errors.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -31,22 +31,27 @@ fn message(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".into())
 }
 
+/// Runs `call`; a panic becomes its message.
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    quieten();
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    GUARDED.set(outer);
+    result.map_err(|payload| message(&*payload))
+}
+
 /// Runs `call`, which uses redb, and turns what goes wrong into an [`Error`]. `op` is a verb for messages.
 pub(crate) fn guarded<T, E: Into<redb::Error>>(
     container: &Container,
     op: &'static str,
     call: impl FnOnce() -> Result<T, E>,
 ) -> Result<T> {
-    quieten();
-    let outer = GUARDED.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(call));
-    GUARDED.set(outer);
-    match result {
+    match caught(call) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(translate(container, op, error.into())),
-        Err(payload) => {
+        Err(panic) => {
             container.poison();
-            Err(Error::corrupt("catalog", 0, format!("cannot {op}: {}", message(&*payload))))
+            Err(Error::corrupt("catalog", 0, format!("cannot {op}: {panic}")))
         }
     }
 }

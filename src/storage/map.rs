@@ -4,9 +4,11 @@
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use memmap2::{Mmap, MmapOptions};
 use rkyv::util::AlignedVec;
+use stable_deref_trait::StableDeref;
 
 /// Bytes that do not change while they are held, aligned to 64 bytes at least.
 #[derive(Debug)]
@@ -39,3 +41,26 @@ impl Deref for Bytes {
         }
     }
 }
+
+/// Bytes that several hold, for readers who keep pointers into them.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedBytes(Arc<Bytes>);
+
+impl SharedBytes {
+    /// Shares `bytes`.
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        SharedBytes(Arc::new(bytes))
+    }
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+// SAFETY: the bytes are in a map or in an allocation that is never changed behind the `Arc`; moving or cloning this value
+// moves neither, and they live as long as any clone.
+unsafe impl StableDeref for SharedBytes {}

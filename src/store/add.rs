@@ -201,6 +201,9 @@ impl TxnState {
         self.counters.next_row += count;
         self.counters.documents += 1;
         self.counters.parts += count;
+        if let Some(text) = &mut self.text {
+            text.added(tables, &self.counters, &record)?;
+        }
         self.report.parts += count;
         self.report.ids.push(record.id);
         self.report.part_counts.push(count);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::snapshot::{Snapshot, document_row};
-use super::{Control, Store};
+use super::{Control, Store, text};
 use crate::catalog::{self, Rows, Table};
 use crate::codec::{key_number, to_u64};
 use crate::error::{Error, Result};
@@ -70,9 +70,16 @@ pub(super) fn check(store: &Store, level: CheckLevel, control: &Control) -> Resu
     control.step("check", 0, None)?;
     report.note(identity(&snapshot))?;
     let tables = check_tables(&snapshot, control, &mut report)?;
-    if let Some(tables) = tables {
-        let agreement = agree(&snapshot, &tables);
+    if let Some(tables) = &tables {
+        let agreement = agree(&snapshot, tables);
         report.note(agreement)?;
+    }
+    if let Some(text) = &snapshot.view().text {
+        let (deep, tally) = (level == CheckLevel::Deep, tables.as_ref().map(|tables| &tables.texts));
+        text::check(snapshot.view(), text, tally, deep, &mut |result| {
+            control.step("check", report.objects, None)?;
+            report.note(result)
+        })?;
     }
     if level == CheckLevel::Deep {
         let result = catalog::index::check(snapshot.txn(), &mut |rows| control.step("check", rows, None));
@@ -114,11 +121,13 @@ struct Tally {
     vectors: u64,
     ids: BTreeMap<String, u64>,
     tail: u64,
+    texts: text::Tally,
 }
 
 /// Reads every row of every table; `None` when a table could not be read to its end.
 fn check_tables(snapshot: &Snapshot, control: &Control, report: &mut CheckReport) -> Result<Option<Tally>> {
-    let mut tally = Tally::default();
+    let record = snapshot.view().text.as_ref().map(|text| &text.record);
+    let mut tally = Tally { texts: text::Tally::new(record), ..Tally::default() };
     let mut whole = true;
     for table in Table::ALL {
         let (mut rows, mut bytes) = (0, 0);
@@ -147,6 +156,7 @@ impl Tally {
                     return Err(table.damage(key, "the metadata are no JSON object"));
                 }
                 self.vectors += to_u64(record.parts.iter().filter(|part| part.vector).count());
+                self.texts.document(row, &record);
                 self.documents.insert(row, (record.id, to_u64(record.parts.len())));
             }
             Table::Ids => {

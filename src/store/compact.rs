@@ -85,10 +85,14 @@ fn build_index(store: &Store, control: &Control) -> Result<()> {
     if is_built { txn.commit().map(drop) } else { Ok(()) }
 }
 
-/// Makes a segment of the tail.
+/// Makes segments of the tails.
 fn seal(store: &Store) -> Result<()> {
     let mut txn = store.write()?;
     txn.change(|tables, state| {
+        if let Some(text) = state.text.as_mut().filter(|text| text.has_tail()) {
+            text.take_tail(tables, &state.counters)?;
+            state.changed = true;
+        }
         let Some(dim) = state.dim().filter(|_| state.counters.tail_rows > 0) else { return Ok(()) };
         let mut vectors =
             NewVectors::new(&state.container, state.space_id, dim, state.metric, state.tail_bytes_max);

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::text;
 use super::vectors::name;
 use super::view::View;
 use super::{Control, OpenOptions, Snapshot, Store, WriteTxn};
@@ -21,8 +22,10 @@ const STEP_ROWS: u64 = 1024;
 const ROW_BYTES: u64 = 24;
 /// And takes at most this part of the memory budget.
 const BUDGET_PARTS: u64 = 8;
-/// The bytes of vectors that a merge is taken to write in a second, cautiously.
-const BYTES_PER_SECOND: u64 = 128 << 20;
+/// The bytes of vectors that a merge is taken to write in a millisecond, cautiously.
+const BYTES_PER_MS: u64 = (128 << 20) / 1000;
+/// And those of text segments.
+const TEXT_BYTES_PER_MS: u64 = (8 << 20) / 1000;
 
 /// How much a call may merge. The default is all that is due.
 ///
@@ -64,7 +67,7 @@ pub(super) enum Goal {
 }
 
 impl Goal {
-    fn next(self, tiers: Tiers, sizes: &[tiers::Size]) -> Option<Range<usize>> {
+    pub(super) fn next(self, tiers: Tiers, sizes: &[tiers::Size]) -> Option<Range<usize>> {
         match self {
             Goal::Tiers => tiers.next(sizes),
             Goal::Packed => tiers.pack(sizes),
@@ -89,48 +92,103 @@ pub(super) fn merge(store: &Store, limits: &MergeLimits, control: &Control) -> R
 
 /// Merges towards `goal`. The caller keeps others from merging.
 pub(super) fn run(store: &Store, goal: Goal, limits: &MergeLimits, control: &Control) -> Result<MergeReport> {
-    let deadline = Instant::now().checked_add(limits.time);
-    let mut report = MergeReport::default();
-    loop {
-        control.step("merge", report.rows, None)?;
-        let snapshot = store.snapshot()?;
-        let (view, sizes) = (snapshot.view(), snapshot.view().sizes());
-        let Some(tiers) = bounds(view, store.options()) else { break };
-        let Some(range) = goal.next(tiers, &sizes) else { break };
-        let rows = sizes.get(range.clone()).map_or(0, tiers::live);
-        let is_paid = report.rows.saturating_add(rows) <= limits.rows;
-        let deadline = deadline.filter(|_| !is_paid);
-        let bytes = rows.saturating_mul(4 * to_u64(view.dim().unwrap_or(0)));
-        let expected = Duration::from_millis(bytes / (BYTES_PER_SECOND / 1000));
-        let is_late = |expected: Duration| {
-            deadline.is_some_and(|deadline| deadline.saturating_duration_since(Instant::now()) < expected)
-        };
-        if is_late(expected) {
-            report.waiting = tiers.due(&sizes).0;
-            break;
-        }
-        let step = |done: u64| match control.step("merge", report.rows + done, None) {
-            Ok(()) if is_late(Duration::from_nanos(1)) => Err(Error::Cancelled),
-            result => result,
-        };
-        let sources = view.segments.get(range).unwrap_or_default().to_vec();
-        match merge_some(store, snapshot, &sources, rows.min(tiers.rows_max), control, &step) {
-            Ok(true) => (report.merges, report.rows) = (report.merges + 1, report.rows + rows),
-            Ok(false) => {}
-            Err(Error::Cancelled) if !control.is_cancelled() => {
-                report.waiting = tiers.due(&sizes).0;
-                break;
-            }
-            Err(error) => {
-                // What was written may have made the file longer.
-                if let Ok(file) = store.file() {
-                    let _ = file.container.trim();
-                }
-                return Err(error);
+    let mut run = Run {
+        store,
+        goal,
+        limits,
+        control,
+        deadline: Instant::now().checked_add(limits.time),
+        report: MergeReport::default(),
+    };
+    let result = run.vectors().and_then(|()| run.texts());
+    if result.is_err()
+        && let Ok(file) = store.file()
+    {
+        // What was written may have made the file longer.
+        let _ = file.container.trim();
+    }
+    result.map(|()| run.report)
+}
+
+/// One call that merges.
+struct Run<'a> {
+    store: &'a Store,
+    goal: Goal,
+    limits: &'a MergeLimits,
+    control: &'a Control,
+    deadline: Option<Instant>,
+    report: MergeReport,
+}
+
+impl Run<'_> {
+    fn vectors(&mut self) -> Result<()> {
+        loop {
+            self.control.step("merge", self.report.rows, None)?;
+            let snapshot = self.store.snapshot()?;
+            let (view, sizes) = (snapshot.view(), snapshot.view().sizes());
+            let Some(tiers) = bounds(view, self.store.options()) else { return Ok(()) };
+            let Some(range) = self.goal.next(tiers, &sizes) else { return Ok(()) };
+            let rows = sizes.get(range.clone()).map_or(0, tiers::live);
+            let bytes = rows.saturating_mul(4 * to_u64(view.dim().unwrap_or(0)));
+            let (store, control) = (self.store, self.control);
+            let sources = view.segments.get(range).unwrap_or_default().to_vec();
+            let merged = self.attempt(rows, bytes / BYTES_PER_MS, |step| {
+                merge_some(store, snapshot, &sources, rows.min(tiers.rows_max), control, step)
+            })?;
+            if !merged {
+                self.report.waiting += tiers.due(&sizes).0;
+                return Ok(());
             }
         }
     }
-    Ok(report)
+
+    fn texts(&mut self) -> Result<()> {
+        loop {
+            self.control.step("merge", self.report.rows, None)?;
+            let snapshot = self.store.snapshot()?;
+            let Some((sources, bytes)) = text::merge::next(&snapshot, self.goal) else { return Ok(()) };
+            let waiting = text::merge::bounds(self.store.options()).due(&text::merge::sizes(&snapshot)).0;
+            let (store, control) = (self.store, self.control);
+            let merged = self.attempt(text::merge::rows(&sources), bytes / TEXT_BYTES_PER_MS, |step| {
+                text::merge::merge_some(store, snapshot, &sources, control, step)
+            })?;
+            if !merged {
+                self.report.waiting += waiting;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does a merge that writes `rows` rows and should take so many milliseconds; `false` if it has to wait.
+    fn attempt(
+        &mut self,
+        rows: u64,
+        expected_ms: u64,
+        merge: impl FnOnce(&dyn Fn(u64) -> Result<()>) -> Result<bool>,
+    ) -> Result<bool> {
+        let is_paid = self.report.rows.saturating_add(rows) <= self.limits.rows;
+        let deadline = self.deadline.filter(|_| !is_paid);
+        let is_late = |expected: Duration| {
+            deadline.is_some_and(|deadline| deadline.saturating_duration_since(Instant::now()) < expected)
+        };
+        if is_late(Duration::from_millis(expected_ms)) {
+            return Ok(false);
+        }
+        let (control, before) = (self.control, self.report.rows);
+        let step = |done: u64| match control.step("merge", before + done, None) {
+            Ok(()) if is_late(Duration::from_nanos(1)) => Err(Error::Cancelled),
+            result => result,
+        };
+        match merge(&step) {
+            Ok(true) => {
+                (self.report.merges, self.report.rows) = (self.report.merges + 1, self.report.rows + rows);
+                Ok(true)
+            }
+            Ok(false) => Ok(true),
+            Err(Error::Cancelled) if !control.is_cancelled() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Segments that are written and not named yet.

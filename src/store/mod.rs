@@ -20,6 +20,7 @@ mod search;
 mod selection;
 mod snapshot;
 mod stats;
+mod text;
 mod turns;
 mod vectors;
 mod view;
@@ -48,7 +49,7 @@ pub use merge::{MergeLimits, MergeReport};
 pub use options::{Background, Durability, OpenOptions};
 pub use search::{Hit, Query};
 pub use snapshot::{Documents, Snapshot};
-pub use stats::{RecallPoint, SegmentStats, Stats};
+pub use stats::{RecallPoint, SegmentStats, Stats, TextStats};
 pub use write::{CommitReport, ConflictPolicy, DeleteReport, WriteTxn};
 
 use background::Owner;

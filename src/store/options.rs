@@ -10,9 +10,11 @@ use super::indexing::IndexKind;
 use crate::catalog;
 use crate::embed::{Embedder, ModelIdentity};
 use crate::error::{Error, Result};
-use crate::limits::{DIM_MAX, MEMORY_BUDGET_MIN, TAIL_BYTES_MAX};
+use crate::limits::{DIM_MAX, MEMORY_BUDGET_MIN, TAIL_BYTES_MAX, TEXT_TAIL_BYTES_MAX};
 use crate::metric::Metric;
 use crate::storage::{self, Access, Sabotage, Settings};
+use crate::text::Language;
+use crate::text::analyzer::ANALYZER_VERSION;
 
 /// The most memory for the catalog's page cache, in bytes.
 const CACHE_BYTES_MAX: u64 = 64 << 20;
@@ -67,6 +69,9 @@ pub struct OpenOptions {
     pub(super) tail_bytes_max: usize,
     pub(super) index: IndexKind,
     pub(super) index_rows_min: Option<u64>,
+    pub(super) text: bool,
+    pub(super) stem: Option<Language>,
+    pub(super) text_tail_bytes_max: u64,
     pub(super) sabotage: Sabotage,
 }
 
@@ -99,6 +104,9 @@ impl Default for OpenOptions {
             tail_bytes_max: TAIL_BYTES_MAX,
             index: IndexKind::default(),
             index_rows_min: None,
+            text: false,
+            stem: None,
+            text_tail_bytes_max: TEXT_TAIL_BYTES_MAX,
             sabotage: Sabotage::default(),
         }
     }
@@ -188,6 +196,28 @@ impl OpenOptions {
         self
     }
 
+    /// At creation: whether texts are indexed, so that they can be searched for their words. Default: `false`.
+    #[must_use]
+    pub fn text(mut self, text: bool) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// At creation: the language whose words are found by their stems, too. Default: none.
+    #[must_use]
+    pub fn stem(mut self, language: Language) -> Self {
+        self.stem = Some(language);
+        self
+    }
+
+    /// Writes text segments sooner, so that small tests have some. Default: [`TEXT_TAIL_BYTES_MAX`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn text_tail_bytes_max(mut self, bytes: u64) -> Self {
+        self.text_tail_bytes_max = bytes;
+        self
+    }
+
     /// Builds indexes of smaller segments, so that small tests have some. Default: what the kind says.
     #[doc(hidden)]
     #[must_use]
@@ -258,6 +288,15 @@ impl OpenOptions {
         })
     }
 
+    /// What a new store's text index begins with, if it is to have one.
+    fn text_record(&self) -> Option<catalog::TextRecord> {
+        self.text.then(|| catalog::TextRecord {
+            analyzer: ANALYZER_VERSION,
+            stem: self.stem.map(|language| language.name().to_owned()),
+            ..catalog::TextRecord::default()
+        })
+    }
+
     /// Creates a store at `path`, durably and at once: no other process ever sees half of it.
     ///
     /// # Errors
@@ -275,7 +314,7 @@ impl OpenOptions {
     fn create_file(&self, path: &Path) -> Result<storage::OpenFile> {
         let (settings, space) = (self.settings()?, self.space()?);
         storage::create_file(path, self.file_mode, settings, |file| {
-            catalog::initialise(file, &space, self.index.name())
+            catalog::initialise(file, &space, self.index.name(), self.text_record().as_ref())
         })
     }
 
@@ -312,7 +351,7 @@ impl OpenOptions {
     pub fn in_memory(self) -> Result<Store> {
         let space = self.space()?;
         let file = storage::memory_file(self.settings()?)?;
-        catalog::initialise(&file, &space, self.index.name())?;
+        catalog::initialise(&file, &space, self.index.name(), self.text_record().as_ref())?;
         Store::new(PathBuf::from(":memory:"), self, file)
     }
 
@@ -324,7 +363,7 @@ impl OpenOptions {
 
     #[cfg(test)]
     pub(super) fn create_raw(self, file: crate::storage::OpenFile) -> Result<Store> {
-        catalog::initialise(&file, &self.space()?, self.index.name())?;
+        catalog::initialise(&file, &self.space()?, self.index.name(), self.text_record().as_ref())?;
         self.open_raw(file)
     }
 }

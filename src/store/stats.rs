@@ -2,14 +2,17 @@
 
 use super::Store;
 use super::indexing::{IndexKind, Means};
+use super::text::{self, TextView};
 use super::view::View;
 use crate::codec::to_u64;
 use crate::embed::ModelIdentity;
 use crate::error::Result;
 use crate::metric::Metric;
 use crate::storage::{DATA_PAGE, FORMAT_NEWEST, Occupancy, PAGE_BYTES};
+use crate::text::Language;
+use crate::text::segment::Segment;
 use crate::vector::hnsw::Point;
-use crate::vector::segment::Segment;
+use crate::vector::segment::Segment as VectorSegment;
 
 /// How good and how dear searches of an index were, on average, when it was built.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +50,26 @@ pub struct SegmentStats {
     pub note: Option<String>,
 }
 
+/// The text index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TextStats {
+    /// The language whose words are found by their stems.
+    pub stem: Option<Language>,
+    /// Its segments.
+    pub segments: u64,
+    /// The rows in them, dead ones included.
+    pub rows: u64,
+    /// The dead ones: they go when their segments are merged.
+    pub dead: u64,
+    /// Bytes of the segments.
+    pub bytes: u64,
+    /// Bytes of the texts that are in no segment yet.
+    pub tail_bytes: u64,
+    /// Memory that these take once they were searched, in bytes.
+    pub tail_memory: u64,
+}
+
 /// Numbers about the last commit, the file and the memory in use.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -73,6 +96,8 @@ pub struct Stats {
     pub metric: Metric,
     /// Which segments get an index.
     pub index: IndexKind,
+    /// The text index, if there is one.
+    pub text: Option<TextStats>,
     /// The model, if the store has one.
     pub model: Option<ModelIdentity>,
     /// The number of the commit.
@@ -104,6 +129,7 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
     let sizes = view.sizes();
     let (merges_due, merge_rows) =
         super::merge::bounds(view, store.options()).map_or((0, 0), |tiers| tiers.due(&sizes));
+    let merges_due = merges_due + text::merge::bounds(store.options()).due(&text::merge::sizes(&snapshot)).0;
     let segments = view.segments.iter().zip(&sizes);
     let segments = segments.map(|(segment, size)| segment_stats(view, segment, size.dead, &means));
     let set_bytes = |set: &roaring::RoaringTreemap| to_u64(set.serialized_size());
@@ -127,6 +153,7 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
         dim: view.dim(),
         metric: view.metric,
         index,
+        text: view.text.as_ref().map(|text| text_stats(view, text)).transpose()?,
         model: view.model(),
         commit: view.commit(),
         format: FORMAT_NEWEST,
@@ -140,7 +167,20 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
     })
 }
 
-fn segment_stats(view: &View, segment: &Segment, dead: u64, means: &Means) -> SegmentStats {
+fn text_stats(view: &View, text: &TextView) -> Result<TextStats> {
+    let sum = |of: &dyn Fn(&Segment) -> u64| text.segments.iter().map(|segment| of(segment)).sum();
+    Ok(TextStats {
+        stem: text::language(&text.record)?,
+        segments: to_u64(text.segments.len()),
+        rows: sum(&|segment| segment.layout().rows),
+        dead: sum(&|segment| segment.dead_count(&view.dead)),
+        bytes: sum(&|segment| segment.bytes()),
+        tail_bytes: text.record.tail_bytes,
+        tail_memory: text.tail_bytes(),
+    })
+}
+
+fn segment_stats(view: &View, segment: &VectorSegment, dead: u64, means: &Means) -> SegmentStats {
     let (id, rows, bytes) = (segment.id(), segment.count(), segment.bytes());
     let index = view.indexes.get(&id);
     let stats = SegmentStats {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use roaring::RoaringTreemap;
 
 use super::indexes::{Indexes, open_indexes};
+use super::text::TextView;
 use super::vectors::segment_layout;
 use crate::catalog::{self, Counters, ModelRecord, ReadTxn, Record, Rows, SegmentRecord, SpaceRecord, Table};
 use crate::codec::{key, key_number, to_usize};
@@ -34,6 +35,8 @@ pub(crate) struct View {
     tail: OnceLock<Tail>,
     /// The tail of an earlier commit, to which the rows since are appended.
     tail_before: Option<Tail>,
+    /// The text index, if the store has one.
+    pub(super) text: Option<TextView>,
     pub(crate) dead: Arc<RoaringTreemap>,
     pub(crate) continuation: Arc<RoaringTreemap>,
 }
@@ -87,6 +90,7 @@ impl View {
             .and_then(|known| known.tail.get().or(known.tail_before.as_ref()))
             .filter(|tail| tail.len() <= rows_max)
             .cloned();
+        let text = TextView::refresh(txn, &counters, known.map(|known| &**known))?;
         let tail = OnceLock::new();
         Ok(Arc::new(View {
             counters,
@@ -96,6 +100,7 @@ impl View {
             indexes,
             tail,
             tail_before,
+            text,
             dead,
             continuation,
         }))

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::selection;
 use super::snapshot::{document, for_each_selected};
+use super::text::NewText;
 use super::turns::Turn;
 use super::vectors::NewVectors;
 use super::view::first_rows;
@@ -112,6 +113,8 @@ pub(super) struct TxnState {
     pub(super) dead: RoaringTreemap,
     pub(super) continuation: RoaringTreemap,
     pub(super) index: catalog::index::Changes,
+    /// None in a store without a text index.
+    pub(super) text: Option<NewText>,
     /// Blobs dropped by this transaction.
     pub(super) retired: Vec<Run>,
     pub(super) report: CommitReport,
@@ -136,6 +139,7 @@ impl WriteTxn {
             .ok_or_else(|| Table::Spaces.damage(&key(space_id), "the active space is missing"))?;
         let metric =
             space.metric.parse().map_err(|_| Table::Spaces.damage(&key(space_id), "unknown metric"))?;
+        let text = NewText::begin(&container, &tables, store.options())?;
         drop(tables);
         let state = TxnState {
             container,
@@ -149,6 +153,7 @@ impl WriteTxn {
             dead: RoaringTreemap::new(),
             continuation: RoaringTreemap::new(),
             index: catalog::index::Changes::default(),
+            text,
             retired: Vec::new(),
             report: CommitReport::default(),
             changed: false,
@@ -331,7 +336,7 @@ impl WriteTxn {
             let result = txn.commit();
             if result.is_err() {
                 // Whether the commit is durable is not known: what it wrote must not be used again by this handle.
-                self.state.vectors = None;
+                (self.state.vectors, self.state.text) = (None, None);
             }
             result?;
             for run in self.state.retired.drain(..) {
@@ -339,8 +344,10 @@ impl WriteTxn {
             }
             self.state.report.commit = Some(self.state.counters.commit);
             self.state.vectors = None;
+            let text_changed = self.state.text.take().is_some_and(|text| text.is_changed());
             if self.state.counters.segments_changed == self.state.counters.commit
-                || self.state.counters.next_segment > 0 && !self.state.dead.is_empty()
+                || text_changed
+                || self.state.counters.next_blob > 0 && !self.state.dead.is_empty()
             {
                 self.store.merge_in_background();
             }
@@ -353,10 +360,11 @@ impl Drop for WriteTxn {
     fn drop(&mut self) {
         // Undo first, so that nothing names the blobs; then their pages can be given back.
         self.txn = None;
-        if let Some(vectors) = self.state.vectors.take() {
-            for run in vectors.runs() {
-                self.state.container.release(run);
-            }
+        let vectors = self.state.vectors.take();
+        let text = self.state.text.take();
+        let runs = vectors.iter().flat_map(NewVectors::runs).chain(text.iter().flat_map(NewText::runs));
+        for run in runs {
+            self.state.container.release(run);
         }
     }
 }
@@ -387,6 +395,9 @@ impl TxnState {
         let record = record(tables, row)?;
         let parts = to_u64(record.parts.len());
         self.index.remove(tables, row, &record.metadata)?;
+        if let Some(text) = &mut self.text {
+            text.removed(row, &record);
+        }
         for (n, _) in record.parts.iter().enumerate().filter(|(_, part)| part.vector) {
             // What is not in a segment yet need not get into one.
             if self.counters.tail_rows > 0 && tables.remove(Table::Tail, &key(row + to_u64(n)))? {
@@ -413,6 +424,9 @@ impl TxnState {
     fn store(&mut self, tables: &mut Tables<'_>) -> Result<()> {
         if let Some(vectors) = &mut self.vectors {
             vectors.store(tables, &mut self.counters, &self.dead)?;
+        }
+        if let Some(text) = &mut self.text {
+            text.store(tables, &mut self.counters)?;
         }
         if !self.dead.is_empty() {
             catalog::add_rows(tables, Table::Dead, &self.dead)?;

@@ -1,10 +1,20 @@
-//! Full text: what words a text has, and what a query asks of them.
+//! Full text: what words a text has, what a query asks of them, and an index of them.
 
-#![allow(dead_code, reason = "stores do not use it yet")]
+#![allow(dead_code, reason = "stores do not use all of it yet")]
 
 pub(crate) mod analyzer;
+mod directory;
 mod fold;
 mod language;
+pub(crate) mod memory;
+mod postings;
 pub(crate) mod query;
+mod rank;
+pub(crate) mod search;
+pub(crate) mod segment;
+mod shape;
+pub(crate) mod tail;
+pub(crate) mod write;
 
 pub use language::Language;
+pub(crate) use postings::Postings;

@@ -47,6 +47,12 @@ impl TopK {
         scores.iter().filter(|&&score| score < floor.score).count() < scores.len()
     }
 
+    #[allow(dead_code, reason = "queries for words do not use it yet")]
+    /// What scores less cannot be among the k best any more.
+    pub(crate) fn floor(&self) -> f32 {
+        self.floor.map_or(f32::NEG_INFINITY, |floor| floor.score)
+    }
+
     /// Offers a row. NaN counts as the worst score there is.
     ///
     /// `owner` gives the document of the row, or nothing for a row that is not wanted; it is called only where the score

@@ -3,6 +3,7 @@
 mod crash;
 mod filters;
 mod merge;
+mod text;
 mod workload;
 
 use super::*;

@@ -1,0 +1,209 @@
+//! The text index as one committed state has it, and searching it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use roaring::RoaringTreemap;
+
+use super::{analyzer, layout, parts};
+use crate::catalog::{self, Counters, ReadTxn, Rows, Table, TextRecord};
+use crate::codec::key;
+use crate::error::{Error, Result};
+use crate::store::snapshot::{Snapshot, document_row};
+use crate::store::view::View;
+use crate::text::analyzer::Analyzer;
+use crate::text::query::TextQuery;
+use crate::text::search::{Allowed, Corpus, matching, search};
+use crate::text::segment::Segment;
+use crate::text::tail::Tail;
+use crate::vector::topk::{Best, TopK};
+
+/// So many rows of the tail in memory may be dead whatever their share.
+const TAIL_ROWS_STALE: u64 = 1024;
+
+/// The tail of an earlier commit, and the row up to which it reads documents.
+type Before = (Tail, u64);
+
+/// The text index of one committed state.
+#[derive(Debug)]
+pub(in crate::store) struct TextView {
+    pub(in crate::store) record: TextRecord,
+    /// In the order of their rows.
+    pub(in crate::store) segments: Arc<Vec<Arc<Segment>>>,
+    /// `None` where this version cuts texts in another way.
+    analyzer: Option<Analyzer>,
+    /// Read when it is first asked for.
+    tail: OnceLock<Tail>,
+    tail_before: Option<Before>,
+    next_row: u64,
+}
+
+impl TextView {
+    /// Reads the state that `txn` sees, from `known` as far as that is the same; `None` in a store without a text index.
+    pub(in crate::store) fn refresh(
+        txn: &ReadTxn,
+        counters: &Counters,
+        known: Option<&View>,
+    ) -> Result<Option<Self>> {
+        let Some(record) = catalog::text(txn)? else { return Ok(None) };
+        let known = known.and_then(|known| Some((known.counters.commit, known.text.as_ref()?)));
+        let same = known.filter(|(since, known)| {
+            // A repair may begin the index anew.
+            record.changed <= *since && record.changed == known.record.changed
+        });
+        let segments = match same.filter(|(since, _)| counters.segments_changed <= *since) {
+            Some((_, known)) => Arc::clone(&known.segments),
+            None => Arc::new(open_segments(txn, known.map(|(_, known)| known))?),
+        };
+        let tail_before = same.and_then(|(_, known)| {
+            let before = known.tail.get().map(|tail| (tail.clone(), known.next_row));
+            before.or_else(|| known.tail_before.clone())
+        });
+        let analyzer = analyzer(&record);
+        Ok(Some(TextView {
+            record,
+            segments,
+            analyzer,
+            tail: OnceLock::new(),
+            tail_before,
+            next_row: counters.next_row,
+        }))
+    }
+
+    /// The way in which texts are cut.
+    ///
+    /// # Errors
+    /// `Unavailable` if this version cuts them in another way than the index has them.
+    pub(in crate::store) fn analyzer(&self) -> Result<&Analyzer> {
+        self.analyzer.as_ref().ok_or_else(|| Error::Unavailable {
+            feature: "searching for words",
+            reason: "another version of vdb made the text index; a repair of the store builds it anew".into(),
+        })
+    }
+
+    /// Memory that the tail takes, in bytes.
+    pub(in crate::store) fn tail_bytes(&self) -> u64 {
+        let before = self.tail_before.as_ref().map(|(tail, _)| tail);
+        self.tail.get().or(before).map_or(0, Tail::bytes)
+    }
+
+    /// The tail; `txn` must see this state. Cost: at the first call, the documents that were added since the state before
+    /// was asked.
+    fn tail(&self, txn: &ReadTxn, dead: &RoaringTreemap) -> Result<&Tail> {
+        if let Some(tail) = self.tail.get() {
+            return Ok(tail);
+        }
+        let tail = self.load_tail(txn, dead)?;
+        Ok(self.tail.get_or_init(|| tail))
+    }
+
+    fn load_tail(&self, txn: &ReadTxn, dead: &RoaringTreemap) -> Result<Tail> {
+        let analyzer = self.analyzer()?;
+        if self.record.tail_bytes == 0 {
+            return Ok(Tail::default());
+        }
+        if let Some((before, from)) = &self.tail_before {
+            let rows = read_rows(txn, *from)?;
+            let tail = before.clone().extended(analyzer, rows, dead);
+            let is_fresh =
+                |tail: &Tail| crate::codec::to_u64(tail.len()) <= 2 * tail.live() + TAIL_ROWS_STALE;
+            // Somebody with a later state may have added to it: then ours is made anew.
+            if let Some(tail) = tail.filter(is_fresh) {
+                return Ok(tail);
+            }
+        }
+        let rows = read_rows(txn, self.record.tail_from)?;
+        Ok(Tail::default().extended(analyzer, rows, dead).unwrap_or_default())
+    }
+}
+
+/// The texts of rows from `from` on.
+fn read_rows(txn: &ReadTxn, from: u64) -> Result<Vec<(u64, String)>> {
+    let mut rows = Vec::new();
+    txn.scan(Table::Documents, &key(from), &mut |row, value| {
+        let (row, record) = document_row(row, value)?;
+        rows.extend(parts(row, &record).map(|(row, text)| (row, text.to_owned())));
+        Ok(true)
+    })?;
+    Ok(rows)
+}
+
+/// Opens the segments; those of `known` are shared.
+fn open_segments(txn: &ReadTxn, known: Option<&TextView>) -> Result<Vec<Arc<Segment>>> {
+    let known: BTreeMap<u64, &Arc<Segment>> = known.map_or_else(BTreeMap::new, |known| {
+        known.segments.iter().map(|segment| (segment.id(), segment)).collect()
+    });
+    let mut segments = Vec::new();
+    for (number, record) in catalog::text_segments(txn)? {
+        let place = catalog::blob(txn, record.blob)?;
+        segments.push(match known.get(&number) {
+            // Compaction may have moved it, a repair written it anew.
+            Some(same) if same.blob_id() == record.blob && same.is_at(&place) => Arc::clone(same),
+            _ => Arc::new(Segment::new(txn.container(), number, layout(&record), (record.blob, place))),
+        });
+    }
+    segments.sort_by_key(|segment| segment.layout().first_row);
+    Ok(segments)
+}
+
+impl Snapshot {
+    /// The text index.
+    ///
+    /// # Errors
+    /// `Unavailable` in a store that was made without one.
+    pub(in crate::store) fn text(&self) -> Result<&TextView> {
+        self.view().text.as_ref().ok_or_else(|| Error::Unavailable {
+            feature: "searching for words",
+            reason: "the store has no text index; make one with, and import the documents into it".into(),
+        })
+    }
+
+    /// The best `k` documents for a query text, by their best parts: BM25 with the statistics of the whole store.
+    ///
+    /// `allowed` are rows of documents that may be found, with all their rows; `None` is all. Equal scores are in the order of rows.
+    /// There are never fewer than `k`, unless fewer match.
+    /// # Errors
+    /// `Unavailable` without a text index; `Corrupt` when a segment is damaged; `Io`.
+    pub(in crate::store) fn text_search(
+        &self,
+        query: &TextQuery,
+        allowed: Option<&RoaringTreemap>,
+        k: usize,
+    ) -> Result<Vec<Best>> {
+        let (view, text) = (self.view(), self.text()?);
+        let tail = text.tail(self.txn(), &view.dead)?;
+        let corpus = Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead };
+        let conditions = if query.has_conditions() { Some(self.conditions(query, &corpus)?) } else { None };
+        let both = match (conditions, allowed) {
+            (Some(conditions), Some(allowed)) => Some(conditions & allowed),
+            (conditions, _) => conditions,
+        };
+        let allowed = both.as_ref().or(allowed).map_or(Allowed::Live, Allowed::Only);
+        let mut top = TopK::new(k);
+        if k > 0 && !query.is_empty() {
+            search(&corpus, &query.scored, allowed, &mut |row, score| {
+                top.offer(score, row, |row| Some(view.owner(row)));
+                top.floor()
+            })?;
+        }
+        Ok(top.into_sorted())
+    }
+
+    /// The rows of the documents that have what the query requires, and nothing that it excludes.
+    fn conditions(&self, query: &TextQuery, corpus: &Corpus<'_>) -> Result<RoaringTreemap> {
+        let view = self.view();
+        let documents = |clause| -> Result<RoaringTreemap> {
+            let rows = matching(corpus, clause)?;
+            Ok((rows - &*view.dead).iter().map(|row| view.owner(row)).collect())
+        };
+        let mut first_rows = view.first_rows();
+        for clause in &query.required {
+            first_rows &= documents(clause)?;
+        }
+        for clause in &query.excluded {
+            first_rows -= documents(clause)?;
+        }
+        view.add_parts(&mut first_rows);
+        Ok(first_rows)
+    }
+}

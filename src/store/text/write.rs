@@ -1,0 +1,160 @@
+//! The texts of one write transaction on their way into the text index.
+//!
+//! While they are few nothing is written: the documents themselves are the tail of the index, and who searches reads those
+//! that are new. When the tail is full, it goes into a segment with all that the transaction adds.
+
+use std::sync::Arc;
+
+use super::{analyzer, part_bytes, parts, segment_record};
+use crate::catalog::{self, Counters, DocumentRecord, Rows, Table, Tables, TextRecord};
+use crate::codec::key;
+use crate::error::Result;
+use crate::limits::TEXT_TAIL_ROWS_MAX;
+use crate::storage::{BlobRecord, Container, Naming, Run};
+use crate::store::OpenOptions;
+use crate::store::snapshot::document_row;
+use crate::text::analyzer::Analyzer;
+use crate::text::segment::Layout;
+use crate::text::{Postings, memory, write};
+
+/// What a transaction changes in the text index.
+#[derive(Debug)]
+pub(in crate::store) struct NewText {
+    container: Arc<Container>,
+    stored: TextRecord,
+    pub(super) record: TextRecord,
+    /// None where this version must not write: then everything stays in the tail.
+    analyzer: Option<Analyzer>,
+    tail_bytes_max: u64,
+    postings_max: u64,
+    postings: Postings,
+    finished: Vec<(Layout, BlobRecord)>,
+}
+
+impl NewText {
+    /// Nothing so far; `None` in a store without a text index.
+    pub(in crate::store) fn begin(
+        container: &Arc<Container>,
+        tables: &Tables<'_>,
+        options: &OpenOptions,
+    ) -> Result<Option<Self>> {
+        let Some(record) = catalog::text(tables)? else { return Ok(None) };
+        Ok(Some(NewText {
+            container: Arc::clone(container),
+            analyzer: analyzer(&record),
+            stored: record.clone(),
+            record,
+            tail_bytes_max: options.text_tail_bytes_max,
+            postings_max: memory::postings_max(options.budget()),
+            postings: Postings::default(),
+            finished: Vec::new(),
+        }))
+    }
+
+    /// A document came, and is in its table; `counters` count its rows.
+    pub(in crate::store) fn added(
+        &mut self,
+        tables: &Tables<'_>,
+        counters: &Counters,
+        document: &DocumentRecord,
+    ) -> Result<()> {
+        self.record.tail_bytes += part_bytes(document);
+        let rows = counters.next_row - self.record.tail_from;
+        if self.record.tail_bytes >= self.tail_bytes_max || rows >= TEXT_TAIL_ROWS_MAX {
+            self.take_tail(tables, counters)?;
+        }
+        Ok(())
+    }
+
+    /// A document goes, whose first row is `row`.
+    pub(in crate::store) fn removed(&mut self, row: u64, document: &DocumentRecord) {
+        if row >= self.record.tail_from {
+            self.record.tail_bytes = self.record.tail_bytes.saturating_sub(part_bytes(document));
+        }
+    }
+
+    /// Whether there are texts in no segment that can be brought into one.
+    pub(in crate::store) fn has_tail(&self) -> bool {
+        self.record.tail_bytes > 0 && self.analyzer.is_some()
+    }
+
+    /// Moves the tail into the segment that is being made.
+    pub(in crate::store) fn take_tail(&mut self, tables: &Tables<'_>, counters: &Counters) -> Result<()> {
+        let Some(analyzer) = &self.analyzer else { return Ok(()) };
+        if self.record.tail_bytes > 0 {
+            let (container, finished) = (&self.container, &mut self.finished);
+            let (postings, max) = (&mut self.postings, self.postings_max);
+            tables.scan(Table::Documents, &key(self.record.tail_from), &mut |row, value| {
+                let (row, record) = document_row(row, value)?;
+                for (row, text) in parts(row, &record) {
+                    postings.add(analyzer, row, text);
+                    if postings.is_full(max) {
+                        finished.extend(write::write(postings, container, Naming::InThisCommit)?);
+                        *postings = Postings::default();
+                    }
+                }
+                Ok(true)
+            })?;
+        }
+        (self.record.tail_from, self.record.tail_bytes) = (counters.next_row, 0);
+        Ok(())
+    }
+
+    /// Drops all segments, so that everything is in the tail; returns the pages that they leave.
+    pub(in crate::store) fn forget(&mut self, tables: &mut Tables<'_>) -> Result<Vec<Run>> {
+        let mut runs = Vec::new();
+        for number in catalog::text_segments(tables)?.into_keys() {
+            runs.extend(catalog::drop_text_segment(tables, number)?);
+        }
+        let record = &mut self.record;
+        (record.tail_from, record.analyzer) = (0, crate::text::analyzer::ANALYZER_VERSION);
+        self.analyzer = analyzer(record);
+        Ok(runs)
+    }
+
+    /// Counts the bytes of the tail anew, after `forget`.
+    pub(in crate::store) fn recount(&mut self, bytes: u64) {
+        self.record.tail_bytes = bytes;
+    }
+
+    /// Writes everything that waits, and names the segments in the catalog.
+    pub(in crate::store) fn store(&mut self, tables: &mut Tables<'_>, counters: &mut Counters) -> Result<()> {
+        self.finished.extend(write::write(&self.postings, &self.container, Naming::InThisCommit)?);
+        self.postings = Postings::default();
+        name(tables, counters, &mut self.record, &self.finished)?;
+        if self.record.tail_from != self.stored.tail_from {
+            self.record.changed = counters.commit;
+        }
+        if self.record != self.stored {
+            catalog::put_text(tables, &self.record)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the list of segments is another one.
+    pub(in crate::store) fn is_changed(&self) -> bool {
+        self.record.changed != self.stored.changed
+    }
+
+    /// The pages written so far, to be given back when the transaction is undone.
+    pub(in crate::store) fn runs(&self) -> impl Iterator<Item = Run> {
+        self.finished.iter().map(|(_, blob)| blob.run())
+    }
+}
+
+/// Names finished segments in the catalog.
+pub(super) fn name(
+    tables: &mut Tables<'_>,
+    counters: &mut Counters,
+    record: &mut TextRecord,
+    finished: &[(Layout, BlobRecord)],
+) -> Result<()> {
+    for (layout, blob) in finished {
+        let segment = segment_record(layout, counters.next_blob);
+        counters.next_blob += 1;
+        catalog::put_text_segment(tables, record.next_segment, &segment, blob)?;
+        record.next_segment += 1;
+        record.changed = counters.commit;
+    }
+    Ok(())
+}

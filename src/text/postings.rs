@@ -119,6 +119,8 @@ impl List {
             varint(&mut self.bytes, u64::from(doc - self.last_doc) << 1 | 1);
             varint(&mut self.bytes, position.into());
             self.count += 1;
+        } else if position == self.last_position {
+            // Of `a.a` the parts are one at this position.
         } else {
             varint(&mut self.bytes, u64::from(position - self.last_position) << 1);
         }

@@ -59,7 +59,10 @@ impl Part {
     fn new(analyzer: &Analyzer, text: &str) -> Self {
         let mut terms = Vec::new();
         let positions = analyzer.analyze(text, Purpose::Index, &mut |token| {
-            terms.push((token.position, token.term.to_owned()));
+            let term = (token.position, token.term.to_owned());
+            if !terms.contains(&term) {
+                terms.push(term);
+            }
         });
         let stored = FieldNormReader::fieldnorm_to_id(positions);
         Part { terms, length: FieldNormReader::id_to_fieldnorm(stored).into() }

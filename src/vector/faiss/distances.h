@@ -35,8 +35,30 @@ inline float sound(float distance) {
     return std::isnan(distance) ? std::numeric_limits<float>::infinity() : distance;
 }
 
+// Distances from a query to rows, and between rows.
+struct Distances : faiss::DistanceComputer {
+    // Writes the distances from the query to each of some rows. While some are compared, the next are fetched.
+    virtual void many(const int32_t* rows, size_t count, float* out) {
+        constexpr size_t GROUP = 4;
+        fetch_rows(rows, count < GROUP ? count : GROUP);
+        size_t at = 0;
+        for (; at + GROUP <= count; at += GROUP) {
+            const size_t next = at + GROUP;
+            fetch_rows(rows + next, count - next < GROUP ? count - next : GROUP);
+            distances_batch_4(
+                    rows[at], rows[at + 1], rows[at + 2], rows[at + 3], out[at], out[at + 1], out[at + 2], out[at + 3]);
+        }
+        for (; at < count; ++at) {
+            out[at] = (*this)(rows[at]);
+        }
+    }
+
+    // Tells the processor that some rows will be read soon.
+    virtual void fetch_rows(const int32_t* rows, size_t count) const = 0;
+};
+
 // Distances to rows that are vectors of f32.
-struct FlatDistances final : faiss::DistanceComputer {
+struct FlatDistances final : Distances {
     FlatDistances(const float* rows, size_t dim, bool similar) : rows_(rows), dim_(dim), similar_(similar) {}
 
     void set_query(const float* query) override {
@@ -57,9 +79,6 @@ struct FlatDistances final : faiss::DistanceComputer {
             float& d2,
             float& d3) override {
         const std::array<const float*, 4> rows = {row(i0), row(i1), row(i2), row(i3)};
-        for (const float* row : rows) {
-            fetch(reinterpret_cast<const uint8_t*>(row), dim_ * sizeof(float));
-        }
         if (similar_) {
             faiss::fvec_inner_product_batch_4(query_, rows[0], rows[1], rows[2], rows[3], dim_, d0, d1, d2, d3);
             d0 = -d0, d1 = -d1, d2 = -d2, d3 = -d3;
@@ -71,6 +90,12 @@ struct FlatDistances final : faiss::DistanceComputer {
 
     float symmetric_dis(faiss::idx_t i, faiss::idx_t j) override {
         return between(row(i), row(j));
+    }
+
+    void fetch_rows(const int32_t* rows, size_t count) const override {
+        for (size_t at = 0; at < count; ++at) {
+            fetch(reinterpret_cast<const uint8_t*>(row(rows[at])), dim_ * sizeof(float));
+        }
     }
 
   private:
@@ -89,7 +114,7 @@ struct FlatDistances final : faiss::DistanceComputer {
 };
 
 // Distances to rows that are codes of a quantiser.
-struct CodeDistances : faiss::DistanceComputer {
+struct CodeDistances : Distances {
     CodeDistances(const ScalarQuantizer& quantizer, const uint8_t* codes, bool similar)
             : base_(quantizer.get_distance_computer(similar ? faiss::METRIC_INNER_PRODUCT : faiss::METRIC_L2)),
               sign_(similar ? -1.0F : 1.0F) {
@@ -115,9 +140,6 @@ struct CodeDistances : faiss::DistanceComputer {
             float& d2,
             float& d3) override {
         const std::array<const uint8_t*, 4> rows = {code(i0), code(i1), code(i2), code(i3)};
-        for (const uint8_t* row : rows) {
-            fetch(row, base_->code_size);
-        }
         const std::array<float, 4> found = four(rows);
         d0 = sound(sign_ * found[0]), d1 = sound(sign_ * found[1]);
         d2 = sound(sign_ * found[2]), d3 = sound(sign_ * found[3]);
@@ -125,6 +147,12 @@ struct CodeDistances : faiss::DistanceComputer {
 
     float symmetric_dis(faiss::idx_t i, faiss::idx_t j) override {
         return sound(sign_ * base_->symmetric_dis(i, j));
+    }
+
+    void fetch_rows(const int32_t* rows, size_t count) const override {
+        for (size_t at = 0; at < count; ++at) {
+            fetch(code(rows[at]), base_->code_size);
+        }
     }
 
   protected:
@@ -209,7 +237,7 @@ struct FourDistances final : CodeDistances {
 };
 
 template <class Values>
-std::unique_ptr<faiss::DistanceComputer> four_distances(
+std::unique_ptr<Distances> four_distances(
         const ScalarQuantizer& quantizer,
         const uint8_t* codes,
         bool similar) {
@@ -222,7 +250,7 @@ std::unique_ptr<faiss::DistanceComputer> four_distances(
 #endif
 
 // The fastest distances to these codes.
-inline std::unique_ptr<faiss::DistanceComputer> code_distances(
+inline std::unique_ptr<Distances> code_distances(
         const ScalarQuantizer& quantizer,
         const uint8_t* codes,
         bool similar) {

@@ -1,42 +1,35 @@
 // Implements graphs of nearest neighbours (HNSW) over codes and links that stay where the caller keeps them.
 //
-// The graph, its search, its quantiser and the steps of its construction are FAISS's. What is ours is the loop around
-// them: `IndexHNSW` enters OpenMP regions, in which an exception ends the process, and `HNSW::add_with_locks` leaves a
-// lock held when an allocation fails, so that the other threads wait for ever.
+// The graph, its quantiser and the steps of its construction are FAISS's. What is ours is the walk through it (`walk.h`),
+// and the loop around the steps: `IndexHNSW` enters OpenMP regions, in which an exception ends the process, and
+// `HNSW::add_with_locks` leaves a lock held when an allocation fails, so that the other threads wait for ever.
 #include "shim.h"
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <queue>
 #include <utility>
 #include <vector>
 
-#include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/HNSW.h>
-#include <faiss/impl/ResultHandler.h>
 #include <faiss/impl/ScalarQuantizer.h>
 #include <faiss/utils/random.h>
 
 #include "distances.h"
 #include "guard.h"
+#include "walk.h"
+#include "wide.h"
 
 namespace {
 
 using faiss::HNSW;
 using faiss::ScalarQuantizer;
+using vdb::Node;
 using vdb::require;
-using Node = HNSW::storage_idx_t;
-
-// What one thread needs while it adds or searches.
-struct Scratch {
-    Scratch(size_t rows, std::unique_ptr<faiss::DistanceComputer> made)
-            : visited(static_cast<int>(rows)), distances(std::move(made)) {}
-
-    faiss::VisitedTable visited;
-    std::unique_ptr<faiss::DistanceComputer> distances;
-};
+using vdb::Scratch;
 
 // The quantiser of a kind of codes; none for f32.
 ScalarQuantizer quantizer_of(int32_t kind, size_t dim, const float* trained, size_t trained_len) {
@@ -108,13 +101,18 @@ struct vdb_hnsw {
                 return scratch;
             }
         }
-        std::unique_ptr<faiss::DistanceComputer> distances;
-        if (flat) {
-            distances = std::make_unique<vdb::FlatDistances>(reinterpret_cast<const float*>(codes), quantizer.d, similar);
-        } else {
-            distances = vdb::code_distances(quantizer, codes, similar);
+        return std::make_unique<Scratch>(rows, distances());
+    }
+
+    // The fastest distances that this processor can compute.
+    std::unique_ptr<vdb::Distances> distances() const {
+        if (std::unique_ptr<vdb::Distances> wide = vdb::wide_distances(quantizer, codes, flat, similar)) {
+            return wide;
         }
-        return std::make_unique<Scratch>(rows, std::move(distances));
+        if (flat) {
+            return std::make_unique<vdb::FlatDistances>(reinterpret_cast<const float*>(codes), quantizer.d, similar);
+        }
+        return vdb::code_distances(quantizer, codes, similar);
     }
 
     // Only after success: a table that an exception has left half marked is not used again.
@@ -124,6 +122,7 @@ struct vdb_hnsw {
     }
 
     void add(Scratch& scratch, Node row, const float* vector);
+    void search(Scratch& scratch, const float* query, size_t effort) const;
     void link_level(Scratch& scratch, Node row, Node nearest, float distance, int level);
     void add_link(faiss::DistanceComputer& distances, Node from, Node to, int level);
 
@@ -199,10 +198,13 @@ void vdb_hnsw::add_link(faiss::DistanceComputer& distances, Node from, Node to, 
 // Links `row` with its neighbours in one level, both ways. Upstream: `HNSW::add_links_starting_from`.
 void vdb_hnsw::link_level(Scratch& scratch, Node row, Node nearest, float distance, int level) {
     faiss::DistanceComputer& distances = *scratch.distances;
-    Closer targets;
     // Another thread may have linked to this row already: it is no neighbour of itself.
     scratch.visited.set(row);
-    faiss::search_neighbors_to_add(graph, distances, targets, nearest, distance, level, scratch.visited);
+    vdb::Walk(graph, scratch).spread(level, nearest, distance, static_cast<size_t>(graph.efConstruction));
+    Closer targets;
+    for (size_t at = 0; at < scratch.pool.size(); ++at) {
+        targets.emplace(scratch.pool.distance(at), scratch.pool.node(at));
+    }
     shrink_neighbor_list(distances, targets, static_cast<size_t>(graph.nb_neighbors(level)));
     std::vector<Node> chosen;
     chosen.reserve(targets.size());
@@ -229,11 +231,24 @@ void vdb_hnsw::add(Scratch& scratch, Node row, const float* vector) {
     float distance = (*scratch.distances)(nearest);
     int level = graph.max_level;
     for (const int top = level_count(row) - 1; level > top; --level) {
-        faiss::greedy_update_nearest(graph, *scratch.distances, level, nearest, distance);
+        vdb::Walk(graph, scratch).descend(level, nearest, distance);
     }
     for (; level >= 0; --level) {
         link_level(scratch, row, nearest, distance, level);
     }
+}
+
+// Fills the pool with rows near the query. Upstream: `HNSW::search`.
+void vdb_hnsw::search(Scratch& scratch, const float* query, size_t effort) const {
+    scratch.distances->set_query(query);
+    Node nearest = graph.entry_point;
+    float distance = (*scratch.distances)(nearest);
+    scratch.computed = 1;
+    vdb::Walk walk(graph, scratch);
+    for (int level = graph.max_level; level > 0; --level) {
+        walk.descend(level, nearest, distance);
+    }
+    walk.spread(0, nearest, distance, effort);
 }
 
 int vdb_hnsw_plan(
@@ -358,16 +373,15 @@ int vdb_hnsw_search(
         require(rows_len > 0 && rows_len == distances_len, "rows and distances differ in length");
         require(effort > 0 && effort <= INT32_MAX, "effort is out of range");
         std::unique_ptr<Scratch> scratch = graph->lease();
-        scratch->distances->set_query(query);
-        faiss::SearchParametersHNSW parameters;
-        parameters.efSearch = static_cast<int>(effort);
-        using Results = faiss::HeapBlockResultHandler<HNSW::C>;
-        Results results(1, distances, rows, rows_len);
-        Results::SingleResultHandler one(results);
-        one.begin(0);
-        const faiss::HNSWStats stats = graph->graph.search(*scratch->distances, one, scratch->visited, &parameters);
-        one.end();
-        *computed = stats.ndis;
+        graph->search(*scratch, query, std::max(effort, rows_len));
+        const vdb::Pool& pool = scratch->pool;
+        for (size_t at = 0; at < rows_len; ++at) {
+            // What is infinitely far is not found.
+            const bool is_found = at < pool.size() && pool.distance(at) < std::numeric_limits<float>::infinity();
+            distances[at] = is_found ? pool.distance(at) : std::numeric_limits<float>::infinity();
+            rows[at] = is_found ? pool.node(at) : -1;
+        }
+        *computed = scratch->computed;
         graph->give_back(std::move(scratch));
     });
 }

@@ -170,3 +170,33 @@ fn no_blob_is_larger_than_what_was_granted() {
         assert!(spare < (2 << 20) + blob.len() / 2, "{rows} rows, m {m}: {spare}");
     }
 }
+
+/// Distances are computed by other instructions from 16 values on, and again for what is no multiple of 8.
+#[test]
+fn the_scores_of_the_graph_are_those_of_the_vectors() {
+    for dim in [5, 8, 16, 24, 48, 64] {
+        let (data, queries) = (Data::clustered(18, 300, dim), Data::clustered(19, 5, dim));
+        for metric in METRICS {
+            for (codes, tolerance) in [(Codes::F32, 1e-5), (Codes::F16, 2e-3), (Codes::Sq8, 3e-2)] {
+                let index = data.index(metric, codes);
+                for query in queries.rows() {
+                    let query = Query::new(metric, query).unwrap();
+                    let (near, _) = index.near(&query, Wanted { candidates: 50, effort: 100 }).unwrap();
+                    assert!(near.len() >= 40, "{dim}, {metric}, {codes:?}: {}", near.len());
+                    for near in near {
+                        let mut top = TopK::new(1);
+                        let position = std::iter::once(near.position);
+                        scan_positions(&data.block(), &query, position, &|row| row, &mut top).unwrap();
+                        let exact = top.into_sorted()[0].score;
+                        let size = exact.abs().max(1.0);
+                        assert!(
+                            (near.score - exact).abs() <= tolerance * size,
+                            "{dim}, {metric}, {codes:?}: {} of {exact}",
+                            near.score
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

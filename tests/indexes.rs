@@ -353,3 +353,34 @@ fn writers_go_on_while_an_index_is_built() {
     }
     assert_eq!(store.check(CheckLevel::Deep, &Control::new()).unwrap().damage, []);
 }
+
+#[test]
+fn ids_alone_are_those_of_the_documents() {
+    let store = options().index_rows_min(1000).in_memory().unwrap();
+    let with_text = |n: u64, text: &str| {
+        let document = Document::new(text).vector(vector(n % CLUSTERS, &mut Random(n)));
+        document.metadata_json(&format!(r#"{{"n":{n}}}"#)).unwrap()
+    };
+    store.add((0..2000).map(|n| with_text(n, "a text").id(n.to_string()))).unwrap();
+    store.compact(&Control::new()).unwrap();
+    let same = || {
+        for (_, query) in queries() {
+            let whole = store.search(&query).unwrap();
+            let short = store.search(&query.ids_only()).unwrap();
+            let pairs = |hits: &[Hit]| {
+                hits.iter().map(|hit| (hit.id.clone(), hit.score.to_bits())).collect::<Vec<_>>()
+            };
+            assert_eq!(pairs(&short), pairs(&whole));
+            assert!(whole.iter().all(|hit| hit.text.is_some() && !hit.metadata.is_empty()));
+            assert!(
+                short.iter().all(|hit| hit.text.is_none() && hit.metadata.is_empty() && hit.span.is_empty())
+            );
+        }
+    };
+    same();
+    same();
+    // Rows of deleted and replaced documents are not those of others.
+    store.delete((0..500).map(|n| n.to_string())).unwrap();
+    store.add((500..700).map(|n| with_text(n + 1000, "another").id(n.to_string()))).unwrap();
+    same();
+}

@@ -203,14 +203,28 @@ where
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
-        let Some((&version, body)) = bytes.split_first() else {
-            return Err(Error::corrupt("record", 0, "it is empty"));
-        };
-        if version != VERSION {
-            let found = format!("record version {version}");
-            return Err(Error::Version { found, oldest: u32::from(VERSION), newest: u32::from(VERSION) });
-        }
-        rkyv::from_bytes::<T, RkyvError>(body).map_err(|e| Error::corrupt("record", 1, e.to_string()))
+        rkyv::from_bytes::<T, RkyvError>(body(bytes)?).map_err(|e| Error::corrupt("record", 1, e.to_string()))
+    }
+}
+
+/// A record without its version.
+fn body(bytes: &[u8]) -> Result<&[u8]> {
+    let Some((&version, body)) = bytes.split_first() else {
+        return Err(Error::corrupt("record", 0, "it is empty"));
+    };
+    if version == VERSION {
+        return Ok(body);
+    }
+    let found = format!("record version {version}");
+    Err(Error::Version { found, oldest: u32::from(VERSION), newest: u32::from(VERSION) })
+}
+
+impl DocumentRecord {
+    /// The id of a document as stored, without a copy of the rest.
+    pub(crate) fn id_of(bytes: &[u8]) -> Result<String> {
+        let document = rkyv::access::<ArchivedDocumentRecord, RkyvError>(body(bytes)?);
+        let document = document.map_err(|e| Error::corrupt("record", 1, e.to_string()))?;
+        Ok(document.id.as_str().to_owned())
     }
 }
 
@@ -224,6 +238,7 @@ pub(crate) fn fuzz_rows(bytes: &[u8]) {
     if let Ok(document) = DocumentRecord::decode(bytes) {
         let again = document.encode().and_then(|bytes| DocumentRecord::decode(&bytes));
         assert_eq!(again.ok().as_ref(), Some(&document));
+        assert_eq!(DocumentRecord::id_of(bytes).ok(), Some(document.id));
     }
     let _ = SegmentRecord::decode(bytes);
     let _ = SegmentIndexRecord::decode(bytes);

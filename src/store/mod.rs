@@ -8,6 +8,7 @@ mod control;
 mod exchange;
 mod explain;
 mod fields;
+mod ids;
 mod import;
 mod indexes;
 mod indexing;
@@ -53,6 +54,7 @@ pub use stats::{RecallPoint, SegmentStats, Stats, TextStats};
 pub use write::{CommitReport, ConflictPolicy, DeleteReport, WriteTxn};
 
 use background::Owner;
+use ids::Ids;
 use turns::Turns;
 use view::View;
 
@@ -98,6 +100,8 @@ struct Inner {
     turns: Arc<Turns>,
     /// Held by whoever merges or compacts.
     merging: Mutex<()>,
+    /// Ids of documents that were found.
+    ids: Ids,
 }
 
 impl Store {
@@ -135,7 +139,8 @@ impl Store {
 
     fn new(path: PathBuf, options: OpenOptions, file: OpenFile) -> Result<Self> {
         let (file, turns) = (RwLock::new(file), Arc::default());
-        let inner = Inner { path, options, file, view: Mutex::new(None), turns, merging: Mutex::new(()) };
+        let (view, merging, ids) = (Mutex::new(None), Mutex::new(()), Ids::default());
+        let inner = Inner { path, options, file, view, turns, merging, ids };
         let store = Store { owner: Some(Owner::new()), inner: Arc::new(inner) };
         store.attach()?;
         Ok(store)
@@ -176,6 +181,10 @@ impl Store {
 
     pub(crate) fn options(&self) -> &OpenOptions {
         &self.inner.options
+    }
+
+    fn ids(&self) -> &Ids {
+        &self.inner.ids
     }
 
     fn embedder(&self) -> Option<&dyn Embedder> {

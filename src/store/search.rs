@@ -34,6 +34,7 @@ pub struct Query {
     filter: Option<Filter>,
     min_score: Option<f32>,
     recall: f32,
+    ids_only: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ enum Target {
 
 impl Query {
     fn new(target: Target) -> Self {
-        Query { target, k: 10, filter: None, min_score: None, recall: RECALL }
+        Query { target, k: 10, filter: None, min_score: None, recall: RECALL, ids_only: false }
     }
 
     /// The documents nearest to a vector.
@@ -89,6 +90,12 @@ impl Query {
         self.recall(1.0)
     }
 
+    /// Ids and scores are enough: hits come without text, metadata and span, and sooner.
+    pub fn ids_only(mut self) -> Self {
+        self.ids_only = true;
+        self
+    }
+
     /// Only documents of at least this score. Replaces the one before.
     pub fn min_score(mut self, score: f32) -> Self {
         self.min_score = Some(score);
@@ -106,11 +113,11 @@ pub struct Hit {
     pub score: f32,
     /// The number by which FAISS knows the score: see [`crate::Metric::distance`].
     pub distance: f32,
-    /// The text of the document.
+    /// The text of the document; `None` after [`Query::ids_only`].
     pub text: Option<String>,
-    /// Its metadata, as given.
+    /// Its metadata, as given; empty after [`Query::ids_only`].
     pub metadata: Metadata,
-    /// The part of the text that is nearest, in bytes.
+    /// The part of the text that is nearest, in bytes; empty after [`Query::ids_only`].
     pub span: Range<usize>,
 }
 
@@ -147,7 +154,7 @@ pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Explained> {
             && query.min_score.is_none_or(|min| best.score >= min)
             && found.hits.len() < query.k
         {
-            found.hits.push(hit(snapshot, best)?);
+            found.hits.push(if query.ids_only { short_hit(snapshot, best)? } else { hit(snapshot, best)? });
         }
     }
     found.plan.fetch_time = started.elapsed();
@@ -175,6 +182,18 @@ fn target(snapshot: &Snapshot, query: &Query) -> Result<Option<(Vec<f32>, Option
             }
         }
     }
+}
+
+/// A hit of which no more is read than the id.
+fn short_hit(snapshot: &Snapshot, best: Best) -> Result<Hit> {
+    Ok(Hit {
+        id: snapshot.document_id(best.owner)?,
+        score: best.score,
+        distance: snapshot.view().metric.distance(best.score),
+        text: None,
+        metadata: Metadata::default(),
+        span: 0..0,
+    })
 }
 
 fn hit(snapshot: &Snapshot, best: Best) -> Result<Hit> {

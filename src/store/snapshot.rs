@@ -96,6 +96,16 @@ impl Snapshot {
             .ok_or_else(|| Table::Documents.damage(&key(row), "the row is missing"))
     }
 
+    /// The id of the document whose first row is `row`, which must exist.
+    pub(super) fn document_id(&self, row: u64) -> Result<String> {
+        self.store.ids().get(row, || {
+            let found = self.txn.get(Table::Documents, &key(row))?;
+            DocumentRecord::id_of(
+                &found.ok_or_else(|| Table::Documents.damage(&key(row), "the row is missing"))?,
+            )
+        })
+    }
+
     /// All documents, in the order in which they were added. [`Documents::filter`] chooses among them.
     ///
     /// # Examples

@@ -42,3 +42,23 @@ pub use text::Language;
 pub use vector::faiss::FaissBuild;
 #[doc(hidden)]
 pub use vector::hnsw::lab;
+
+/// What the fuzz targets call: not part of the interface.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz {
+    /// Any bytes as each kind of record of the catalog.
+    pub fn catalog_rows(bytes: &[u8]) {
+        crate::catalog::fuzz_rows(bytes);
+    }
+
+    /// Words by which an index is damaged and then searched.
+    pub fn index(bytes: &[u8]) {
+        crate::vector::hnsw::hostile::fuzz_index(bytes);
+    }
+
+    /// Any bytes as a superblock.
+    pub fn superblock(bytes: &[u8]) {
+        crate::storage::fuzz_superblock(bytes);
+    }
+}

@@ -141,7 +141,7 @@ pub(super) fn build_missing(store: &Store, control: &Control) -> Result<u64> {
 }
 
 /// Writes an index and names it, unless its segment is gone meanwhile.
-fn publish(store: &Store, segment: &Segment, blob: &[u8], control: &Control) -> Result<bool> {
+pub(super) fn publish(store: &Store, segment: &Segment, blob: &[u8], control: &Control) -> Result<bool> {
     let container = std::sync::Arc::clone(&store.file()?.container);
     let mut writer = BlobWriter::new(&container, to_u64(blob.len()), Naming::AfterSync)?;
     for piece in blob.chunks(WRITE_BYTES) {

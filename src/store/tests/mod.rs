@@ -2,6 +2,7 @@
 
 mod crash;
 mod filters;
+mod hostile;
 mod merge;
 mod text;
 mod workload;

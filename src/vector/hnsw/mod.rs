@@ -9,6 +9,8 @@
 
 mod build;
 mod curve;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod index;
 #[doc(hidden)]
 pub mod lab;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::Error;
+use crate::vector::hnsw::hostile::{attempt, is_refusal};
 
 const DIM: usize = 4;
 const ROWS: usize = 40;
@@ -98,4 +99,23 @@ fn links_to_levels_that_a_row_has_not_are_refused() {
     assert!(refused(before + 4, low).contains(&row));
     assert!(refused(0, 40).contains("links go from -1 to 40, expected -1 to 39"));
     assert!(refused(0, -2).contains("links go from -2"));
+}
+
+/// The same as the fuzz target, from words that are the same in every run.
+#[test]
+fn whatever_the_sections_hold_a_search_answers_or_refuses() {
+    let mut state = 23_u32;
+    let mut words = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state ^ state >> 15
+    };
+    let (mut refused, mut answered) = (0, 0);
+    for n in 0..20_000 {
+        match attempt(&mut words) {
+            Ok(_) => answered += 1,
+            Err(error) if is_refusal(&error) => refused += 1,
+            Err(error) => panic!("{n}: {error:?}"),
+        }
+    }
+    assert!(refused > 2000 && answered > 2000, "{refused} refused, {answered} answered");
 }

@@ -1,0 +1,55 @@
+//! Indexes with wrong contents under checksums that are right, in a store.
+
+use std::num::NonZero;
+
+use super::*;
+use crate::store::indexing::publish;
+use crate::vector::hnsw::hostile::damage;
+use crate::vector::hnsw::{self, Codes, Params};
+
+const ROWS: usize = 6000;
+const DIM: usize = 16;
+const ATTEMPTS: usize = 150;
+
+fn vector(words: &mut dyn FnMut() -> u32) -> Vec<f32> {
+    (0..DIM).map(|_| f32::from(u16::try_from(words() >> 16).unwrap()) / 32_768.0 - 1.0).collect()
+}
+
+/// The check of a file sees nothing wrong with it; a search sees it, says so and scans, or makes the best of what it is given.
+#[test]
+fn an_index_that_lies_costs_recall_and_no_more() {
+    let mut state = 29_u32;
+    let mut words = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state ^ state >> 15
+    };
+    let store = OpenOptions::new().tail_bytes_max(64 << 10).in_memory().unwrap();
+    let documents: Vec<_> =
+        (0..ROWS).map(|n| Document::from_vector(vector(&mut words)).id(n.to_string())).collect();
+    store.add(documents).unwrap();
+    store.compact(&Control::new()).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let segment = Arc::clone(&snapshot.view().segments[0]);
+    let params = Params { ef_construction: 16, m: 4, ..Params::new(Codes::Sq8) };
+    let block = segment.block().unwrap();
+    let sound =
+        hnsw::build(&block, snapshot.view().metric, params, NonZero::<usize>::MIN, &|_| Ok(())).unwrap();
+    let (mut used, mut refused) = (0, 0);
+    for _ in 0..ATTEMPTS {
+        let mut bytes = sound.to_vec();
+        damage(&mut bytes, &mut words);
+        assert!(publish(&store, &segment, &bytes, &Control::new()).unwrap());
+        let query = Query::vector(vector(&mut words)).recall(0.5);
+        let exact = store.search(&query.clone().exact()).unwrap();
+        let found = store.snapshot().unwrap().explain(&query).unwrap();
+        assert_eq!(found.hits.len(), 10);
+        if found.plan.notes.is_empty() {
+            used += u32::from(found.plan.path == "hnsw");
+        } else {
+            assert!(found.plan.notes[0].contains("index"), "{:?}", found.plan.notes);
+            assert_eq!(found.hits, exact);
+            refused += 1;
+        }
+    }
+    assert!(used > 20 && refused > 20, "{used} used, {refused} refused");
+}

@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: demo install setup models test lint bench eval-vector native-torch corrupt fuzz
+.PHONY: demo install setup models test lint bench eval-vector native-torch corrupt fuzz bench-peers
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -41,6 +41,13 @@ lint:
 
 bench: models
 	cargo bench --profile release --locked --no-fail-fast
+
+# Compares vdb with other libraries, which it installs into .local/peers first. DATA: sizes, such as "100000x384 1000000x384
+# 100000x3072"; TEXTS: a directory with a corpus.jsonl, or with directories that have one; PEERS: some of the libraries.
+bench-peers: models
+	@scripts/peers.sh
+	VDB_PEERS_PYTHON=$(CURDIR)/.local/peers/bin/python VDB_PEERS_DATA="$(DATA)" VDB_PEERS="$(PEERS)" \
+		VDB_PEERS_TEXTS="$(if $(TEXTS),$(abspath $(TEXTS)))" cargo bench --profile release --locked --bench peers
 
 # Measures how well the default model finds texts: make eval-vector DATA=directory
 eval-vector: models

@@ -11,7 +11,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use common::{MemoryWatch, Outcome, Random, Report, directory, median, mib, status_bytes, time};
+use common::{Clusters, MemoryWatch, Outcome, Report, directory, median, mib, status_bytes, time};
 use vdb::Metric;
 use vdb::lab::{self, Lab};
 
@@ -28,7 +28,8 @@ const RATIO_MIN: f64 = 1.0;
 fn main() -> Outcome {
     let mut report = Report::default();
     let directory = directory()?;
-    let vectors = clustered(ROWS + QUERIES);
+    let mut clusters = Clusters::new(DIM);
+    let vectors: Vec<f32> = (0..ROWS + QUERIES).flat_map(|_| clusters.next_unit()).collect();
     let (base, queries) = vectors.split_at(ROWS * DIM);
     let queries: Vec<&[f32]> = queries.chunks_exact(DIM).collect();
     std::fs::write(directory.path().join("base.f32"), bytes(base))?;
@@ -47,28 +48,6 @@ fn main() -> Outcome {
         compare(&mut report, codes, &lab, &queries, &exact, peer.as_mut())?;
     }
     report.finish()
-}
-
-/// Unit vectors near a surface of 48 dimensions, in 300 clusters, as embeddings are.
-fn clustered(rows: usize) -> Vec<f32> {
-    const LATENT: usize = 48;
-    let mut random = Random::new(5);
-    let basis: Vec<Vec<f32>> = (0..LATENT).map(|_| random.vector(DIM)).collect();
-    let centres: Vec<Vec<f32>> = (0..300).map(|_| random.vector(LATENT)).collect();
-    let mut all = Vec::with_capacity(rows * DIM);
-    for _ in 0..rows {
-        let centre = &centres[random.bits() as usize % centres.len()];
-        let place: Vec<f32> = centre.iter().zip(random.vector(LATENT)).map(|(c, x)| c + 0.6 * x).collect();
-        let mut vector: Vec<f32> = random.vector(DIM).into_iter().map(|x| 0.5 * x).collect();
-        for (part, direction) in place.iter().zip(&basis) {
-            for (to, from) in vector.iter_mut().zip(direction) {
-                *to += part * from;
-            }
-        }
-        let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-        all.extend(vector.into_iter().map(|x| x / norm));
-    }
-    all
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {

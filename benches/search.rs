@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::num::NonZero;
 use std::time::Duration;
 
-use common::{Outcome, Random, Report, directory, median, percentile, time};
+use common::{Clusters, Outcome, Report, directory, median, percentile, time};
 use vdb::{Control, Document, Filter, Hit, IndexKind, OpenOptions, Plan, Query, Snapshot};
 
 const ROWS: usize = 100_000;
@@ -27,7 +27,7 @@ fn main() -> Outcome {
     let mut report = Report::default();
     let directory = directory()?;
     let path = directory.path().join("search.vdb");
-    let mut vectors = Clusters::new();
+    let mut vectors = Clusters::new(DIM);
     let threads = NonZero::new(2).unwrap_or(NonZero::<usize>::MIN);
     let store = OpenOptions::new().index(IndexKind::Auto).threads(threads).create(&path)?;
     store.add((0..ROWS).map(|n| {
@@ -116,35 +116,5 @@ impl Run {
             self.recall(exact),
             self.found.len()
         ))
-    }
-}
-
-/// Vectors near a surface of 48 dimensions, in 300 clusters, as embeddings are.
-struct Clusters {
-    random: Random,
-    basis: Vec<Vec<f32>>,
-    centres: Vec<Vec<f32>>,
-}
-
-impl Clusters {
-    const LATENT: usize = 48;
-
-    fn new() -> Self {
-        let mut random = Random::new(5);
-        let basis = (0..Self::LATENT).map(|_| random.vector(DIM)).collect();
-        let centres = (0..300).map(|_| random.vector(Self::LATENT)).collect();
-        Clusters { random, basis, centres }
-    }
-
-    fn next_vector(&mut self) -> Vec<f32> {
-        let centre = &self.centres[self.random.bits() as usize % self.centres.len()];
-        let place = self.random.vector(Self::LATENT);
-        let mut vector: Vec<f32> = self.random.vector(DIM).into_iter().map(|x| 0.5 * x).collect();
-        for ((c, x), direction) in centre.iter().zip(place).zip(&self.basis) {
-            for (to, from) in vector.iter_mut().zip(direction) {
-                *to += (c + 0.6 * x) * from;
-            }
-        }
-        vector
     }
 }

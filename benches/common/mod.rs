@@ -56,6 +56,50 @@ impl Random {
     }
 }
 
+/// Vectors near a surface of 48 dimensions, in 300 clusters, as embeddings are; the same in every run.
+pub(crate) struct Clusters {
+    random: Random,
+    dim: usize,
+    basis: Vec<Vec<f32>>,
+    centres: Vec<Vec<f32>>,
+}
+
+impl Clusters {
+    const LATENT: usize = 48;
+
+    /// The vectors of so many values.
+    pub(crate) fn new(dim: usize) -> Self {
+        let mut random = Random::new(5);
+        let basis = (0..Self::LATENT).map(|_| random.vector(dim)).collect();
+        let centres = (0..300).map(|_| random.vector(Self::LATENT)).collect();
+        Clusters { random, dim, basis, centres }
+    }
+
+    /// The next of them.
+    pub(crate) fn next_vector(&mut self) -> Vec<f32> {
+        let centre = &self.centres[self.random.bits() as usize % self.centres.len()];
+        let place = self.random.vector(Self::LATENT);
+        let mut vector: Vec<f32> = self.random.vector(self.dim).into_iter().map(|x| 0.5 * x).collect();
+        for ((c, x), direction) in centre.iter().zip(place).zip(&self.basis) {
+            let part = c + 0.6 * x;
+            for (to, from) in vector.iter_mut().zip(direction) {
+                *to += part * from;
+            }
+        }
+        vector
+    }
+
+    /// The next of them, one long.
+    pub(crate) fn next_unit(&mut self) -> Vec<f32> {
+        let mut vector = self.next_vector();
+        let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        for x in &mut vector {
+            *x /= norm;
+        }
+        vector
+    }
+}
+
 impl Shape {
     /// The document of a number; the same in every run.
     pub(crate) fn document(self, number: u64) -> Document {
@@ -231,6 +275,11 @@ impl Report {
         let digits = if bound >= 100.0 { 0 } else { 2 };
         let _ = writeln!(self.rules, "{name}: {value:.digits$} (must be {sign} {bound:.digits$}){verdict}");
         self.failed |= !holds;
+    }
+
+    /// The bounds so far, a line each.
+    pub(crate) fn rules(&self) -> &str {
+        &self.rules
     }
 
     /// Prints the bounds; the exit status says whether all of them hold.

@@ -1,0 +1,299 @@
+//! Compares vdb with other libraries on the same vectors and queries: recall and speed, in turns, in one run.
+//!
+//! `make bench-peers` installs them and says where they are; the README of `docs/benchmarks` tells the rest. Without
+//! `VDB_PEERS_PYTHON` nothing is measured.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod data;
+mod opening;
+mod ours;
+mod page;
+mod peer;
+mod plot;
+mod series;
+
+use std::path::{Path, PathBuf};
+
+use common::{Outcome, Report, median, percentile};
+use data::Data;
+use page::{Build, Results};
+use peer::{About, Peer, Start};
+use series::{Point, Series};
+use vdb::Store;
+
+/// Whatever went wrong.
+type Fault = Box<dyn std::error::Error>;
+
+/// The documents that are wanted of each search.
+const K: usize = 10;
+/// The library that the bounds are about builds as often as vdb does, in turns.
+const YARDSTICK: &str = "faiss-cpu";
+const BUILDS: usize = 3;
+/// The sizes that the bounds on speed are about, at [`BOUNDED_DIM`] values.
+const BOUNDED_ROWS: std::ops::RangeInclusive<usize> = 60_000..=200_000;
+const BOUNDED_DIM: usize = 384;
+/// From so many rows on, opening is measured.
+const LARGE_ROWS: usize = 500_000;
+/// The least times faster than another library, at the recalls of [`BOUNDED_RECALLS`].
+const IDS_MIN: [(&str, f64); 4] =
+    [(YARDSTICK, 1.0), ("usearch-f32", 1.3), ("usearch-f16", 1.3), ("hnswlib", 1.3)];
+const DOCUMENTS_MIN: [(&str, f64); 2] = [("lancedb", 5.0), ("chromadb", 5.0)];
+/// The least lower quartile of the ratio to [`YARDSTICK`].
+const QUARTILE_MIN: f64 = 0.95;
+const BUILD_MIN: f64 = 1.0;
+const BOUNDED_RECALLS: [f64; 2] = [0.95, 0.98];
+
+fn main() -> Outcome {
+    let mut report = Report::default();
+    let setting = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let Some(python) = setting("VDB_PEERS_PYTHON").map(PathBuf::from) else {
+        report.line("peers: no Python with other libraries; run `make bench-peers`")?;
+        return report.finish();
+    };
+    let place =
+        setting("VDB_PEERS_DIR").unwrap_or_else(|| concat!(env!("CARGO_TARGET_TMPDIR"), "/peers").into());
+    let pages = setting("VDB_PEERS_PAGES")
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks").into());
+    let rounds: usize = setting("VDB_PEERS_ROUNDS").map_or(Ok(7), |rounds| rounds.parse())?;
+    let mut all = Vec::new();
+    for shape in setting("VDB_PEERS_DATA").unwrap_or_else(|| "100000x384".into()).split_whitespace() {
+        all.push(Data::made(Path::new(&place), shape)?);
+    }
+    if let Some(texts) = setting("VDB_PEERS_TEXTS") {
+        all.push(Data::embedded(Path::new(&place), Path::new(&texts))?);
+    }
+    let chosen = setting("VDB_PEERS");
+    let chosen: Vec<&str> = match &chosen {
+        Some(names) => names.split_whitespace().collect(),
+        None => peer::NAMES.to_vec(),
+    };
+    for mut data in all {
+        let directory = data.directory.clone();
+        let start = Start { python: &python, directory: &directory };
+        start.truth()?;
+        data.read_truth()?;
+        compare(&mut report, &start, &data, &chosen, rounds, Path::new(&pages))?;
+    }
+    report.finish()
+}
+
+/// Measures every library on some data, and writes the page and the picture.
+fn compare(
+    report: &mut Report,
+    start: &Start<'_>,
+    data: &Data,
+    chosen: &[&str],
+    rounds: usize,
+    pages: &Path,
+) -> Result<(), Fault> {
+    report.line(format!("\n{}", data.about))?;
+    let (mut peers, mut missing) = (Vec::new(), Vec::new());
+    for name in chosen {
+        match start.probe(name) {
+            Ok(about) => {
+                report.line(format!("{name} {}: {}; {}", about.version, about.index, about.dispatch))?;
+                peers.push(about);
+            }
+            Err(reason) => {
+                report.line(format!("{name} is left out: {reason}"))?;
+                missing.push(((*name).to_owned(), reason.to_string()));
+            }
+        }
+    }
+    let builds = build(report, start, data, &mut peers, &mut missing)?;
+    if std::env::var_os("VDB_PEERS_BUILD_ONLY").is_some() {
+        return Ok(());
+    }
+    let series = measure(report, start, data, &peers, rounds)?;
+    let before = report.rules().len();
+    if data.dim == BOUNDED_DIM && BOUNDED_ROWS.contains(&data.rows) {
+        bound(report, &series, &builds);
+    }
+    let notes = if data.rows >= LARGE_ROWS { opening::measure(data, report)? } else { Vec::new() };
+    let build = vdb::FaissBuild::read()?;
+    let results = Results {
+        data,
+        rounds,
+        machine: machine(),
+        ours: format!("| vdb | {} | HNSW32, f16, exact scoring | {build} |", env!("CARGO_PKG_VERSION")),
+        peers: &peers,
+        missing: &missing,
+        builds: &builds,
+        series: &series,
+        notes: &notes,
+        rules: report.rules()[before..].to_owned(),
+    };
+    let name = format!("peers-{}", data.name);
+    std::fs::create_dir_all(pages)?;
+    std::fs::write(pages.join(format!("{name}.md")), page::page(&results))?;
+    let picture =
+        plot::svg(&data.about, &format!("{}, one query at a time, one thread", results.machine), &series);
+    std::fs::write(pages.join(format!("{name}.svg")), picture)?;
+    report.line(format!("written: {}", pages.join(name).with_extension("md").display()))?;
+    Ok(())
+}
+
+/// Builds what is not built yet. A library that fails is left out from here on.
+fn build(
+    report: &Report,
+    start: &Start<'_>,
+    data: &Data,
+    peers: &mut Vec<About>,
+    missing: &mut Vec<(String, String)>,
+) -> Result<Vec<Build>, Fault> {
+    let mut builds = Vec::new();
+    let wanted = if data.rows >= LARGE_ROWS { 1 } else { BUILDS };
+    let known = start.known("vdb").zip(start.known("vdb-adding"));
+    let (mut compacting, mut adding) = known.unwrap_or_default();
+    let mut yardstick = start.known(YARDSTICK).unwrap_or_default();
+    let has_yardstick = peers.iter().any(|about| about.name == YARDSTICK);
+    for _ in 0..wanted {
+        if compacting.len() < wanted {
+            let (add, compact) = ours::build(data)?;
+            adding.push(add);
+            compacting.push(compact);
+        }
+        if has_yardstick && yardstick.len() < wanted {
+            yardstick.push(start.build(YARDSTICK)?);
+        }
+    }
+    start.keep("vdb", &compacting)?;
+    start.keep("vdb-adding", &adding)?;
+    start.keep(YARDSTICK, &yardstick)?;
+    let sum = compacting.iter().zip(&adding).map(|(a, b)| a + b).collect();
+    builds.push(Build { name: "vdb".into(), what: "merging and index", seconds: compacting });
+    builds.push(Build { name: "vdb".into(), what: "adding documents, merging and index", seconds: sum });
+    peers.retain(|about| {
+        let seconds =
+            if about.name == YARDSTICK { Some(yardstick.clone()) } else { start.known(&about.name) };
+        let seconds = match seconds.map_or_else(|| start.build(&about.name).map(|seconds| vec![seconds]), Ok)
+        {
+            Ok(seconds) => seconds,
+            Err(reason) => {
+                missing.push((about.name.clone(), reason.to_string()));
+                return false;
+            }
+        };
+        drop(start.keep(&about.name, &seconds));
+        let has_documents = about.modes.iter().any(|mode| mode == "documents");
+        let what = if has_documents { "adding documents and index" } else { "index" };
+        builds.push(Build { name: about.name.clone(), what, seconds });
+        true
+    });
+    for build in &builds {
+        let seconds = median(build.seconds.iter().copied());
+        report.line(format!("{}: {}, two threads: {seconds:.1} s", build.name, build.what))?;
+    }
+    Ok(builds)
+}
+
+/// A library at work, and what it is asked for.
+enum Worker {
+    Ours(Store),
+    Theirs(Peer, usize),
+}
+
+/// Searches with every setting of every library, in turns.
+fn measure(
+    report: &Report,
+    start: &Start<'_>,
+    data: &Data,
+    peers: &[About],
+    rounds: usize,
+) -> Result<Vec<Series>, Fault> {
+    let store = ours::open(&ours::path(data))?;
+    let mut workers =
+        vec![(Worker::Ours(store.clone()), ours::settings(&store, data)?, vec!["ids", "documents"])];
+    let mut all = Vec::new();
+    for about in peers {
+        let peer = Worker::Theirs(start.serve(&about.name)?, about.queries);
+        workers.push((peer, about.settings.clone(), about.modes.iter().map(String::as_str).collect()));
+    }
+    let names = std::iter::once("vdb").chain(peers.iter().map(|about| about.name.as_str()));
+    for (name, (_, _, modes)) in names.zip(&workers) {
+        let series = |mode: &&str| Series { name: name.into(), mode: (*mode).into(), points: Vec::new() };
+        all.extend(modes.iter().map(series));
+    }
+    let most = workers.iter().map(|(_, settings, _)| settings.len()).max().unwrap_or(0);
+    for place in 0..most {
+        for round in 0..=rounds {
+            let mut next = all.iter_mut();
+            for (worker, settings, modes) in &mut workers {
+                for mode in modes {
+                    let Some(series) = next.next() else { continue };
+                    let Some(setting) = settings.get(place) else { continue };
+                    let (seconds, found) = match worker {
+                        Worker::Ours(store) => ours::search(store, data, setting, mode)?,
+                        Worker::Theirs(peer, queries) => peer.search(setting, mode, *queries)?,
+                    };
+                    // The first round warms caches, and tells the recall.
+                    if round == 0 {
+                        let recall = series::recall(&found, &data.truth);
+                        series.points.push(Point {
+                            setting: setting.to_string(),
+                            recall,
+                            speeds: Vec::new(),
+                        });
+                    } else if let Some(point) = series.points.last_mut() {
+                        let count = u32::try_from(found.len()).map_or(f64::NAN, f64::from);
+                        point.speeds.push(count / seconds);
+                    }
+                }
+            }
+        }
+    }
+    for series in &all {
+        for Point { setting, recall, speeds } in &series.points {
+            let (name, mode, speed) = (&series.name, &series.mode, median(speeds.iter().copied()));
+            report.line(format!(
+                "{name:<12} {mode:<10} {setting:>8}: recall {recall:.4}, {speed:>7.0} queries/s"
+            ))?;
+        }
+    }
+    Ok(all)
+}
+
+/// Compares with the bounds.
+fn bound(report: &mut Report, all: &[Series], builds: &[Build]) {
+    let find = |name: &str, mode: &str| all.iter().find(|series| series.name == name && series.mode == mode);
+    for (mode, bounds) in [("ids", &IDS_MIN[..]), ("documents", &DOCUMENTS_MIN[..])] {
+        for (name, least) in bounds {
+            let Some((ours, theirs)) = find("vdb", mode).zip(find(name, mode)) else { continue };
+            for recall in BOUNDED_RECALLS {
+                // Where only vdb reaches the recall there is nothing to compare with.
+                let Some((middle, quartile)) = ours.ratio(theirs, recall) else { continue };
+                report.at_least(&format!("{mode} at recall {recall} / {name}"), middle, *least);
+                if *name == YARDSTICK {
+                    report.at_least(&format!("the same, lower quartile, {name}"), quartile, QUARTILE_MIN);
+                }
+            }
+        }
+    }
+    let seconds = |name: &str| Some(&builds.iter().find(|build| build.name == name)?.seconds);
+    if let Some((ours, theirs)) = seconds("vdb").zip(seconds(YARDSTICK)) {
+        let ratios: Vec<f64> = theirs.iter().zip(ours).map(|(theirs, ours)| theirs / ours).collect();
+        if !ratios.is_empty() {
+            report.at_least(
+                &format!("building, rows/s / {YARDSTICK}"),
+                median(ratios.iter().copied()),
+                BUILD_MIN,
+            );
+            let _ = report
+                .line(format!("building / {YARDSTICK}, lower quartile: {:.2}", percentile(ratios, 0.25)));
+        }
+    }
+}
+
+/// The processor, and the day.
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned())).unwrap_or_default()
+    };
+    let widest = if field("flags").contains("avx512f") { "AVX-512" } else { "no AVX-512" };
+    let threads = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let day = jiff::Timestamp::now().strftime("%d %B %Y");
+    format!("{day}, {} (model {}, {widest}), {threads} cores", field("model name"), field("model\t"))
+}

@@ -1,0 +1,83 @@
+//! vdb in the comparison: a store as its users have it.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use vdb::{Background, Control, Document, IndexKind, OpenOptions, Query, Store};
+
+use crate::common::time;
+use crate::data::Data;
+use crate::peer::Found;
+use crate::{Fault, K};
+
+/// The recalls to ask for.
+const RECALLS: [f32; 12] = [0.5, 0.8, 0.86, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995];
+/// Documents that are read at a time to be added.
+const BATCH: usize = 10_000;
+
+/// The file of the store.
+pub(crate) fn path(data: &Data) -> PathBuf {
+    data.directory.join("store.vdb")
+}
+
+/// Makes the store; returns the seconds of adding the documents, and of compacting: merging and building indexes.
+pub(crate) fn build(data: &Data) -> Result<(f64, f64), Fault> {
+    let file = path(data);
+    if file.exists() {
+        std::fs::remove_file(&file)?;
+    }
+    let threads = NonZero::new(2).unwrap_or(NonZero::<usize>::MIN);
+    let options = OpenOptions::new().index(IndexKind::Hnsw).threads(threads).background(Background::None);
+    let store = options.create(&file)?;
+    let mut adding = 0.0;
+    data.for_each_batch(data.rows, BATCH, |batch| {
+        let documents: vdb::Result<Vec<Document>> = batch
+            .into_iter()
+            .map(|(vector, one)| {
+                let text = one["text"].as_str().unwrap_or_default();
+                let document = Document::new(text).id(one["id"].as_str().unwrap_or_default()).vector(vector);
+                document.metadata_json(&one["metadata"].to_string())
+            })
+            .collect();
+        let documents = documents?;
+        let (seconds, _) = time(|| store.add(documents))?;
+        adding += seconds;
+        Ok(())
+    })?;
+    let (compacting, _) = time(|| store.compact(&Control::new()))?;
+    store.close()?;
+    Ok((adding, compacting))
+}
+
+/// Opens a store as its readers do.
+pub(crate) fn open(file: &Path) -> vdb::Result<Store> {
+    OpenOptions::new().read_only(true).open(file)
+}
+
+/// The recalls for which the store uses its graphs.
+pub(crate) fn settings(store: &Store, data: &Data) -> Result<Vec<Value>, Fault> {
+    let mut settings = Vec::new();
+    for recall in RECALLS {
+        let query = Query::vector(data.queries[0].clone()).recall(recall);
+        if store.snapshot()?.explain(&query)?.plan.path != "exact" {
+            // As it is written above, not as f64 has it.
+            settings.push(serde_json::from_str(&recall.to_string())?);
+        }
+    }
+    Ok(settings)
+}
+
+/// Searches with the first queries; returns the seconds, and what each found.
+pub(crate) fn search(store: &Store, data: &Data, setting: &Value, mode: &str) -> Result<Found, Fault> {
+    let recall: f32 = serde_json::from_value(setting.clone())?;
+    let query = |vector: &Vec<f32>| {
+        let query = Query::vector(vector.clone()).k(K).recall(recall);
+        if mode == "ids" { query.ids_only() } else { query }
+    };
+    let queries: Vec<Query> = data.queries.iter().map(query).collect();
+    let (seconds, found) =
+        time(|| queries.iter().map(|query| store.search(query)).collect::<vdb::Result<Vec<_>>>())?;
+    let rows = found.into_iter().map(|hits| hits.iter().map(|hit| Ok(hit.id.parse()?)).collect());
+    Ok((seconds, rows.collect::<Result<_, Fault>>()?))
+}

@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: demo install setup models test lint bench eval-vector native-torch corrupt fuzz bench-peers
+.PHONY: demo install setup models test lint bench bench-memory eval-vector native-torch corrupt fuzz bench-peers
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -48,6 +48,13 @@ bench-peers: models
 	@scripts/peers.sh
 	VDB_PEERS_PYTHON=$(CURDIR)/.local/peers/bin/python VDB_PEERS_DATA="$(DATA)" VDB_PEERS="$(PEERS)" \
 		VDB_PEERS_TEXTS="$(if $(TEXTS),$(abspath $(TEXTS)))" cargo bench --profile release --locked --bench peers
+
+# Measures memory, with 200,000 vectors of 3,072 values, beside LangChain's FAISS store: many minutes, ten gigabytes of disk.
+# VDB_MEMORY_ROWS and VDB_MEMORY_DIM make it smaller.
+bench-memory: setup
+	test -x .local/langchain/bin/python || python3 -m venv .local/langchain
+	.local/langchain/bin/pip install --quiet --requirement benches/python/requirements-langchain.txt
+	cargo bench --profile release --locked --bench memory
 
 # Measures how well the default model finds texts: make eval-vector DATA=directory
 eval-vector: models

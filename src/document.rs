@@ -139,6 +139,11 @@ impl Document {
         &self.parts
     }
 
+    /// Takes the parts away.
+    pub(crate) fn take_parts(&mut self) -> Vec<Part> {
+        std::mem::take(&mut self.parts)
+    }
+
     /// Checks what can be checked without a store: the id is not empty, id, text and number of parts keep their
     /// limits, there is a text or a vector, and every span lies in the text on borders of characters.
     ///
@@ -170,6 +175,14 @@ impl Document {
             }
         }
         Ok(())
+    }
+
+    /// About the bytes of memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let vectors =
+            self.parts.iter().map(|part| 4 * part.vector.as_ref().map_or(0, Vec::len) + size_of::<Part>());
+        let words = [self.id.as_deref(), self.text.as_deref(), Some(self.metadata.as_json())];
+        vectors.sum::<usize>() + words.into_iter().flatten().map(str::len).sum::<usize>() + size_of::<Self>()
     }
 
     /// Puts a document together from what a store keeps, which was checked when it was added.

@@ -101,12 +101,22 @@ pub enum Error {
         /// The largest allowed.
         max: u64,
     },
+    /// The memory budget leaves too little for something that can be done neither in less nor by spilling.
+    #[error("{what} needs {}, the budget leaves {}", in_units(*needs), in_units(*left))]
+    Memory {
+        /// What was to be done.
+        what: String,
+        /// The bytes that it needs.
+        needs: u64,
+        /// The bytes that are left.
+        left: u64,
+    },
     /// A document of an imported file cannot be read or added; the documents before it stay.
     #[error("line {line} of {} cannot be imported", path.display())]
     Row {
         /// The file or directory.
         path: PathBuf,
-        /// The line, from 1; of a directory, the number of the file.
+        /// The line, from 1; of a directory, the number of the file; of an array, the row.
         line: u64,
         /// Why.
         source: Box<Error>,
@@ -188,6 +198,8 @@ pub enum ErrorKind {
     Invalid,
     /// [`Error::Limit`]
     Limit,
+    /// [`Error::Memory`]
+    Memory,
     /// [`Error::Filter`]
     Filter,
     /// [`Error::Model`]
@@ -218,6 +230,7 @@ impl ErrorKind {
             ErrorKind::Shape => "shape",
             ErrorKind::Invalid => "invalid",
             ErrorKind::Limit => "limit",
+            ErrorKind::Memory => "memory",
             ErrorKind::Filter => "filter",
             ErrorKind::Model => "model",
             ErrorKind::Native => "native",
@@ -243,6 +256,7 @@ impl Error {
             Error::Shape { .. } => ErrorKind::Shape,
             Error::Invalid { .. } => ErrorKind::Invalid,
             Error::Limit { .. } => ErrorKind::Limit,
+            Error::Memory { .. } => ErrorKind::Memory,
             Error::Row { source, .. } => source.kind(),
             Error::Filter { .. } => ErrorKind::Filter,
             Error::Model { .. } => ErrorKind::Model,
@@ -261,4 +275,16 @@ impl Error {
     pub(crate) fn invalid(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Error::Invalid { what: what.into(), reason: reason.into() }
     }
+}
+
+/// Bytes for people: `1.9 GiB`.
+fn in_units(bytes: u64) -> String {
+    let Some((shift, unit)) =
+        [(30, "GiB"), (20, "MiB"), (10, "KiB")].into_iter().find(|(shift, _)| bytes >> shift > 0)
+    else {
+        return format!("{bytes} bytes");
+    };
+    // Tenths by whole numbers, rounded.
+    let tenths = (u128::from(bytes) * 10 + (1 << (shift - 1))) >> shift;
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }

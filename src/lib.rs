@@ -35,8 +35,9 @@ pub use storage::{FORMAT_NEWEST, FORMAT_OLDEST, Occupancy};
 pub use store::{
     Background, CancelToken, CheckLevel, CheckReport, CommitReport, Committed, CompactReport, ConflictPolicy,
     Control, Damage, DeleteReport, Documents, Durability, Explained, FieldStats, Hit, Import, ImportFormat,
-    ImportSummary, IndexKind, MergeLimits, MergeReport, OnError, OpenOptions, Plan, Progress, Query,
-    RecallPoint, SegmentStats, Snapshot, SortOrder, Stats, Store, TextStats, ValueCount, WriteTxn,
+    ImportSummary, IndexKind, MemoryShare, MemoryUse, MergeLimits, MergeReport, OnError, OpenOptions, Plan,
+    Progress, Query, RecallPoint, SegmentStats, Snapshot, SortOrder, Stats, Store, TextStats, ValueCount,
+    WriteTxn,
 };
 pub use text::Language;
 pub use vector::faiss::FaissBuild;

@@ -5,6 +5,7 @@
 )]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[global_allocator]
@@ -39,6 +40,68 @@ unsafe impl GlobalAlloc for Counting {
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: `pointer` came from the system's allocator through the calls above, with this layout.
         unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// Takes memory for `operator new` of C++, counted.
+fn take(bytes: usize) -> *mut c_void {
+    // SAFETY: `malloc` may be called with any size.
+    let pointer = unsafe { libc::malloc(bytes.max(1)) };
+    if pointer.is_null() {
+        // An exception cannot be thrown from here.
+        std::process::abort();
+    }
+    // SAFETY: `malloc` has returned the pointer.
+    grown(unsafe { libc::malloc_usable_size(pointer) });
+    pointer
+}
+
+/// Gives back what [`take`] took.
+fn give_back(pointer: *mut c_void) {
+    // SAFETY: null is allowed; any other pointer came from `take`.
+    LIVE.fetch_sub(unsafe { libc::malloc_usable_size(pointer) }, Ordering::Relaxed);
+    // SAFETY: as above.
+    unsafe { libc::free(pointer) }
+}
+
+/// The operators by the names that the compiler of C++ gives them: `new`, `new[]`, `delete` and `delete[]`, also with a size.
+mod operators {
+    use std::ffi::c_void;
+
+    // SAFETY: the linker takes these instead of those of the library, all of them together.
+    #[unsafe(no_mangle)]
+    extern "C" fn _Znwm(bytes: usize) -> *mut c_void {
+        super::take(bytes)
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    extern "C" fn _Znam(bytes: usize) -> *mut c_void {
+        super::take(bytes)
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    extern "C" fn _ZdlPv(pointer: *mut c_void) {
+        super::give_back(pointer);
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    extern "C" fn _ZdaPv(pointer: *mut c_void) {
+        super::give_back(pointer);
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    extern "C" fn _ZdlPvm(pointer: *mut c_void, _bytes: usize) {
+        super::give_back(pointer);
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    extern "C" fn _ZdaPvm(pointer: *mut c_void, _bytes: usize) {
+        super::give_back(pointer);
     }
 }
 

@@ -88,6 +88,13 @@ fn stats_for_people_and_as_json() {
     assert_eq!(data["format"], vdb::FORMAT_NEWEST);
     let numbers = ["file", "catalog", "vectors", "free", "pending"];
     assert!(numbers.iter().all(|name| data["bytes"][name].is_u64()), "{data}");
+    let data =
+        scene.vdb(&["stats", "a.vdb", "--json", "--memory", "64MiB"]).lines()[0]["data"]["memory"].take();
+    assert_eq!((&data["budget"], &data["granted"]), (&json!(64 << 20), &data["peak"]), "{data}");
+    let parts = data["components"].as_object().unwrap();
+    let sum: u64 = parts.values().map(|part| part["bytes"].as_u64().unwrap()).sum();
+    assert!(parts["catalog"]["bytes"].as_u64().unwrap() > 8 << 20 && data["granted"] == sum, "{data}");
+    assert!(data["resident"]["anonymous"].as_u64().unwrap() > 0, "{data}");
 }
 
 #[test]

@@ -301,9 +301,22 @@ fn an_index_is_found_again_at_the_next_opening() {
 fn no_index_is_built_where_none_is_wanted_or_memory_is_short() {
     let exact = OpenOptions::new().index(IndexKind::Exact).index_rows_min(1).in_memory().unwrap();
     let few = OpenOptions::new().in_memory().unwrap();
-    let short = options().memory_budget(vdb::limits::MEMORY_BUDGET_MIN).in_memory().unwrap();
+    // A segment that was made with more memory than there is to index it.
+    let (directory, token) = (tempfile::tempdir().unwrap(), CancelToken::new());
+    let path = directory.path().join("short.vdb");
+    let roomy = options().create(&path).unwrap();
+    roomy.add((0..100_000).map(document)).unwrap();
+    let stop = token.clone();
+    let control = Control::new().cancel(&token).on_progress(move |progress| {
+        if progress.stage == "index" {
+            stop.cancel();
+        }
+    });
+    assert!(roomy.compact(&control).is_err());
+    roomy.close().unwrap();
+    let short = options().memory_budget(vdb::limits::MEMORY_BUDGET_MIN).open(&path).unwrap();
     for (store, rows, reason) in
-        [(exact, 300, "exactly"), (few, 300, "10000 rows"), (short, 100_000, "bytes of memory")]
+        [(exact, 300, "exactly"), (few, 300, "10000 rows"), (short, 0, "MiB, the budget leaves")]
     {
         store.add((0..rows).map(document)).unwrap();
         assert_eq!(store.compact(&Control::new()).unwrap().indexes_built, 0);

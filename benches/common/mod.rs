@@ -218,7 +218,8 @@ impl MemoryWatch {
     }
 }
 
-const CHILD: &str = "VDB_BENCH_CHILD";
+/// The variable with the task of a child.
+pub(crate) const CHILD: &str = "VDB_BENCH_CHILD";
 
 /// What this process was started to do by [`child`], word by word; `None` in the process that the user started.
 pub(crate) fn task() -> Option<Vec<String>> {

@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 
 /// A block holds `1 << BLOCK_BITS` rows.
 const BLOCK_BITS: u32 = 16;
+/// The most memory that a block takes, while it grows to that by doubling.
+pub(crate) const BLOCK_BYTES: u64 = (12 << 10) + 128;
 
 /// Reads a stored block.
 pub(super) fn decode(bytes: &[u8]) -> Result<RoaringBitmap> {
@@ -33,6 +35,16 @@ pub(crate) fn load_rows(rows: &dyn Rows, table: Table) -> Result<RoaringTreemap>
         Ok(true)
     })?;
     Ok(set)
+}
+
+/// The most bytes of memory that the whole set of `table` takes: a block has 8 KiB, or fewer.
+pub(crate) fn rows_bytes(rows: &dyn Rows, table: Table) -> Result<u64> {
+    let mut bytes = 0;
+    rows.scan(table, &[], &mut |_, _| {
+        bytes += BLOCK_BYTES;
+        Ok(true)
+    })?;
+    Ok(bytes)
 }
 
 /// Adds `rows` to the stored set; writes each block that has one of them.

@@ -14,7 +14,7 @@ mod table;
 mod text;
 mod write;
 
-pub(crate) use bitmap::{add_rows, load_rows};
+pub(crate) use bitmap::{BLOCK_BYTES, add_rows, load_rows, rows_bytes};
 pub(crate) use indexes::{drop_index, drop_orphans, indexes, put_index};
 pub(crate) use read::{ReadTxn, Rows};
 pub(crate) use record::{

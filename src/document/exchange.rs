@@ -53,6 +53,15 @@ impl Document {
     /// # Errors
     /// As [`Document::from_json`].
     pub fn from_json_with(json: &str, fields: &JsonFields) -> Result<Self> {
+        let document = Document::from_json_beside(json, fields)?;
+        if document.text.is_none() && document.parts.is_empty() {
+            return Err(invalid("it has neither a text nor a vector".into()));
+        }
+        Ok(document)
+    }
+
+    /// Reads a document in JSON that may have neither a text nor a vector, because its vector comes from elsewhere.
+    pub(crate) fn from_json_beside(json: &str, fields: &JsonFields) -> Result<Self> {
         let (mut id, mut text, mut metadata, mut vector, mut parts) = (None, None, None, None, None);
         let mut extra = Vec::new();
         for member in json::members_within(json, DEPTH_MAX + 1).map_err(damaged)? {
@@ -77,9 +86,6 @@ impl Document {
         let (vector, parts) = (given(vector), given(parts));
         if vector.is_some() && parts.is_some() {
             return Err(invalid("it has both a vector and parts".into()));
-        }
-        if text.is_none() && vector.is_none() && parts.is_none() {
-            return Err(invalid("it has neither a text nor a vector".into()));
         }
         let mut document = Document {
             id: id.map(read_id).transpose()?,

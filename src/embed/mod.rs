@@ -83,6 +83,12 @@ pub trait Embedder: Send + Sync {
     /// `Embed` with the model's own error.
     fn embed(&self, texts: &[&str]) -> Result<Embeddings>;
 
+    /// The most anonymous memory that the model takes while it embeds, in bytes, which a store counts against its budget. By
+    /// default none is counted.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+
     /// Cuts a text into parts that the model reads whole: spans in bytes on borders of characters, in order. By default
     /// one part, the whole text.
     fn split(&self, text: &str) -> Vec<Range<usize>> {

@@ -116,6 +116,9 @@ pub(crate) struct BlobWriter {
 }
 
 impl BlobWriter {
+    /// The most memory that a writer takes: a chunk with its padding, and four bytes for each of a hundred thousand.
+    pub(crate) const MEMORY: usize = CHUNK_BYTES + (512 << 10);
+
     /// Reserves room for at most `max_bytes`; what is not used is given back at the end.
     pub(crate) fn new(container: &Arc<Container>, max_bytes: u64, naming: Naming) -> Result<Self> {
         container.check_poison()?;
@@ -197,6 +200,79 @@ impl BlobWriter {
 impl Drop for BlobWriter {
     fn drop(&mut self) {
         self.container.release(self.reserved);
+    }
+}
+
+/// A blob that is written in any order, parts of which may be read meanwhile.
+#[derive(Debug)]
+pub(crate) struct BlobDraft {
+    container: Arc<Container>,
+    naming: Naming,
+    reserved: Run,
+    len: u64,
+}
+
+impl BlobDraft {
+    /// Reserves room for `len` bytes, which must all be written before [`BlobDraft::finish`].
+    pub(crate) fn new(container: &Arc<Container>, len: u64, naming: Naming) -> Result<Self> {
+        container.check_poison()?;
+        let reserved = container.allocate(len.div_ceil(PAGE_BYTES).max(1))?;
+        Ok(BlobDraft { container: Arc::clone(container), naming, reserved, len })
+    }
+
+    /// Writes `data` at an offset. Threads may do so at once, each at another place.
+    ///
+    /// # Errors
+    /// `Limit` past the end; `Io` when writing fails, as [`BlobWriter::write`].
+    pub(crate) fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        let (found, max) = (offset.saturating_add(to_u64(data.len())), self.len);
+        if found > max {
+            return Err(Error::Limit { what: "blob length in bytes".into(), found, max });
+        }
+        self.write(data, offset)
+    }
+
+    fn write(&self, data: &[u8], offset: u64) -> Result<()> {
+        let at = self.reserved.start * PAGE_BYTES + offset;
+        self.container.write_blob(data, at, self.naming).map_err(self.container.io("write"))
+    }
+
+    /// Maps bytes that were written. The range begins at a page; while the map is held nothing of it is written.
+    pub(crate) fn map(&self, range: Range<u64>) -> Result<Bytes> {
+        let at = self.reserved.start * PAGE_BYTES + range.start;
+        let len = to_usize(range.end.min(self.len).saturating_sub(range.start));
+        self.container.file.map(at, len).map_err(self.container.io("map"))
+    }
+
+    /// Reads everything for its checksums. As durable, and to be released, as [`BlobWriter::finish`] says.
+    pub(crate) fn finish(mut self) -> Result<BlobRecord> {
+        let padded = self.reserved.pages * PAGE_BYTES;
+        self.write(&vec![0; to_usize(padded - self.len)], self.len)?;
+        let (mut total, mut chunk_crcs) = (crc32fast::Hasher::new(), Vec::new());
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut done = 0;
+        while done < self.len {
+            let n = to_usize(self.len - done).min(CHUNK_BYTES);
+            buffer.truncate(n);
+            let at = self.reserved.start * PAGE_BYTES + done;
+            self.container.file.read_at(&mut buffer, at).map_err(self.container.io("read"))?;
+            chunk_crcs.push(crc32(&[&buffer]));
+            total.update(&buffer);
+            done += to_u64(n);
+        }
+        let record =
+            BlobRecord { start: self.reserved.start, len: self.len, crc: total.finalize(), chunk_crcs };
+        // Whoever has the record has the pages.
+        self.reserved.pages = 0;
+        Ok(record)
+    }
+}
+
+impl Drop for BlobDraft {
+    fn drop(&mut self) {
+        if self.reserved.pages > 0 {
+            self.container.release(self.reserved);
+        }
     }
 }
 

@@ -13,10 +13,13 @@ use stable_deref_trait::StableDeref;
 /// Bytes that do not change while they are held, aligned to 64 bytes at least.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    /// A map of the file, or anonymous memory that was filled and then made read-only.
+    /// A map of the file.
     Mapped(Mmap),
     /// A copy, of files that are not on disk.
-    #[cfg_attr(not(test), expect(dead_code, reason = "made by the recording file of the crash tests"))]
+    #[cfg_attr(
+        not(any(test, fuzzing)),
+        expect(dead_code, reason = "made by the recording file of the crash tests")
+    )]
     Owned(AlignedVec<64>),
 }
 
@@ -24,7 +27,8 @@ impl Bytes {
     /// Maps `len` bytes of `file` from `offset` on, which must be a multiple of the page size and lie in the file.
     pub(super) fn map(file: &File, offset: u64, len: usize) -> io::Result<Self> {
         // SAFETY: the range is a blob's: written whole and synced before the catalog names it, and its pages are not
-        // written again while a snapshot that names it is alive, in any process (container: reuse rules). A foreign
+        // written again while a snapshot that names it is alive, in any process (container: reuse rules). Or it is a part
+        // of one that only this process knows, written before and not again while the map is held (`BlobDraft`). A foreign
         // program that truncates the file under us can still raise SIGBUS; `docs/architecture.md` says so.
         let map = unsafe { MmapOptions::new().offset(offset).len(len).map(file) }?;
         Ok(Bytes::Mapped(map))

@@ -22,7 +22,7 @@ pub(crate) mod recording;
 mod stream;
 mod superblock;
 
-pub(crate) use blob::{Blob, BlobRecord, BlobWriter, Naming, Unnamed};
+pub(crate) use blob::{Blob, BlobDraft, BlobRecord, BlobWriter, Naming, Unnamed};
 pub use container::Occupancy;
 pub(crate) use container::{Container, Pin, Sabotage, hold};
 pub(crate) use extents::Run;

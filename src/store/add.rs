@@ -29,7 +29,7 @@ impl WriteTxn {
         for document in batch {
             document.validate()?;
             let id = document.id_ref().map_or_else(fresh_id, str::to_owned);
-            let parts = split(&document, store.embedder())?;
+            let (parts, document) = split(document, store.embedder())?;
             ready.push(Ready { id, document, parts });
         }
         if policy != ConflictPolicy::Replace {
@@ -51,11 +51,14 @@ impl WriteTxn {
     }
 }
 
-/// The parts of a document: those given, those that the embedder makes of its text, or the whole text.
-fn split(document: &Document, embedder: Option<&dyn Embedder>) -> Result<Vec<Part>> {
-    if !document.parts().is_empty() {
-        return Ok(document.parts().to_vec());
-    }
+/// The parts of a document: those given, those that the embedder makes of its text, or the whole text; and what is left.
+fn split(mut document: Document, embedder: Option<&dyn Embedder>) -> Result<(Vec<Part>, Document)> {
+    let given = document.take_parts();
+    let parts = if given.is_empty() { parts_of(&document, embedder)? } else { given };
+    Ok((parts, document))
+}
+
+fn parts_of(document: &Document, embedder: Option<&dyn Embedder>) -> Result<Vec<Part>> {
     let text = document.text().unwrap_or_default();
     let whole = |span: Range<usize>| Part { span, vector: None };
     let Some(embedder) = embedder else { return Ok(vec![whole(0..text.len())]) };
@@ -212,9 +215,17 @@ impl TxnState {
     }
 
     fn push_vector(&mut self, tables: &mut Tables<'_>, row: u64, vector: &[f32]) -> Result<()> {
-        let vectors = self.vectors.get_or_insert_with(|| {
-            NewVectors::new(&self.container, self.space_id, vector.len(), self.metric, self.tail_bytes_max)
-        });
+        let vectors = match &mut self.vectors {
+            Some(vectors) => vectors,
+            none => none.insert(NewVectors::new(
+                &self.container,
+                self.space_id,
+                vector.len(),
+                self.metric,
+                self.tail_bytes_max,
+                &self.memory,
+            )?),
+        };
         vectors.push(tables, &mut self.counters, &self.dead, row, vector)
     }
 }

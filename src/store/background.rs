@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 
+use super::memory::{Component, THREAD_BYTES};
 use super::merge::{self, MergeLimits};
 use super::{Background, CancelToken, Control, Inner, Store};
 use crate::error::{Error, Result};
@@ -60,11 +61,19 @@ impl Owner {
         if thread.is_some() {
             return;
         }
+        let fail = |reason: String| hold(&self.shared.state).failure = Some(reason);
+        let grant = match inner.memory.grant(Component::Threads, "the thread that merges", THREAD_BYTES) {
+            Ok(grant) => grant,
+            Err(error) => return fail(error.to_string()),
+        };
         let (shared, inner) = (Arc::clone(&self.shared), Arc::downgrade(inner));
-        let started = Builder::new().name("vdb-merge".into()).spawn(move || shared.run(&inner));
+        let started = Builder::new().name("vdb-merge".into()).spawn(move || {
+            let _grant = grant;
+            shared.run(&inner);
+        });
         match started {
             Ok(handle) => *thread = Some(handle),
-            Err(error) => hold(&self.shared.state).failure = Some(format!("cannot start a thread: {error}")),
+            Err(error) => fail(format!("cannot start a thread: {error}")),
         }
     }
 

@@ -94,8 +94,14 @@ fn seal(store: &Store) -> Result<()> {
             state.changed = true;
         }
         let Some(dim) = state.dim().filter(|_| state.counters.tail_rows > 0) else { return Ok(()) };
-        let mut vectors =
-            NewVectors::new(&state.container, state.space_id, dim, state.metric, state.tail_bytes_max);
+        let mut vectors = NewVectors::new(
+            &state.container,
+            state.space_id,
+            dim,
+            state.metric,
+            state.tail_bytes_max,
+            &state.memory,
+        )?;
         vectors.seal(tables, &mut state.counters, &state.dead)?;
         state.vectors = Some(vectors);
         state.changed = true;

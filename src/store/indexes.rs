@@ -1,14 +1,16 @@
 //! The indexes of the segments of a view.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use super::memory::{Accountant, Component, Grant};
 use crate::catalog::{self, ReadTxn};
+use crate::codec::to_u64;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::storage::{Blob, BlobRecord};
+use crate::storage::{Blob, BlobRecord, hold};
 use crate::vector::exact::Query;
-use crate::vector::hnsw::{Index, Near, Wanted};
+use crate::vector::hnsw::{Index, Near, SearchBytes, Wanted, search_bytes};
 use crate::vector::segment::Segment;
 
 /// Indexes by the number of their segment.
@@ -23,6 +25,26 @@ pub(crate) struct SegmentIndex {
     opened: std::result::Result<Index, String>,
     /// What its first search has found wrong.
     damage: OnceLock<String>,
+    searches: Mutex<Searches>,
+    process: u32,
+}
+
+/// What was granted for the graph and its searches.
+#[derive(Debug, Default)]
+struct Searches {
+    grant: Option<Grant>,
+    /// Searches that have had scratch memory at once; FAISS keeps that for the next.
+    most: usize,
+    now: usize,
+}
+
+/// A search that is going on.
+struct Going<'a>(&'a SegmentIndex);
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        hold(&self.0.searches).now -= 1;
+    }
 }
 
 impl SegmentIndex {
@@ -35,7 +57,14 @@ impl SegmentIndex {
             Err(error @ (Error::Corrupt { .. } | Error::Version { .. })) => Err(error.to_string()),
             Err(error) => return Err(error),
         };
-        Ok(SegmentIndex { segment: segment.id(), place, opened, damage: OnceLock::new() })
+        Ok(SegmentIndex {
+            segment: segment.id(),
+            place,
+            opened,
+            damage: OnceLock::new(),
+            searches: Mutex::default(),
+            process: std::process::id(),
+        })
     }
 
     /// The index, or what is known to be wrong with it.
@@ -49,9 +78,36 @@ impl SegmentIndex {
         self.place.len
     }
 
+    /// Asks for the memory of a search, and, at the first, for that of the graph.
+    fn begin(&self, bytes: SearchBytes, memory: &Arc<Accountant>) -> Result<Going<'_>> {
+        let mut searches = hold(&self.searches);
+        let graph = if searches.grant.is_none() { bytes.graph } else { 0 };
+        if searches.now == searches.most {
+            let grant = searches.grant.get_or_insert_with(|| memory.nothing(Component::Graphs));
+            grant.grow("searching an index", to_u64(graph + bytes.scratch))?;
+            searches.most += 1;
+        }
+        searches.now += 1;
+        Ok(Going(self))
+    }
+
     /// Searches it as [`Index::near`] does; `None` when it turns out to be damaged, which is remembered.
-    pub(crate) fn near(&self, query: &Query, wanted: Wanted) -> Result<Option<(Vec<Near>, u64)>> {
+    ///
+    /// # Errors
+    /// As [`Index::near`]; `Memory`.
+    pub(crate) fn near(
+        &self,
+        query: &Query,
+        wanted: Wanted,
+        memory: &Arc<Accountant>,
+    ) -> Result<Option<(Vec<Near>, u64)>> {
         let Ok(index) = self.get() else { return Ok(None) };
+        let shape = index.shape();
+        let bytes = search_bytes(shape.rows, shape.dim, wanted.effort, wanted.candidates);
+        // In a forked child another thread of the parent may hold the lock for ever.
+        let is_ours = std::process::id() == self.process;
+        let _going = if is_ours { Some(self.begin(bytes, memory)?) } else { None };
+        let _queues = memory.grant(Component::Graphs, "searching an index", to_u64(bytes.queues))?;
         match index.near(query, wanted) {
             Err(error @ Error::Corrupt { .. }) => {
                 let _ = self.damage.set(error.to_string());

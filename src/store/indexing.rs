@@ -3,12 +3,15 @@
 use std::fmt;
 use std::num::NonZero;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use super::memory::Component;
+use super::view::View;
 use super::{Control, Store};
 use crate::catalog::{self, SegmentIndexRecord, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
-use crate::storage::{BlobRecord, BlobWriter, Naming, Unnamed};
+use crate::storage::{BlobDraft, BlobRecord, Container, Naming, Unnamed};
 use crate::vector::hnsw::{self, Codes, Params};
 use crate::vector::segment::Segment;
 
@@ -16,8 +19,8 @@ use crate::vector::segment::Segment;
 const AUTO_ROWS_MIN: u64 = 10_000;
 /// Segments of fewer rows get no index under `hnsw`: there would be too few to measure its recall with.
 const HNSW_ROWS_MIN: u64 = 1_000;
-/// The bytes of an index that are written between two looks at the cancel token.
-const WRITE_BYTES: usize = 4 << 20;
+/// A segment is not made larger than what can be indexed in this part of the memory budget.
+const BUDGET_PARTS: u64 = 2;
 
 /// Which segments get an index when they are compacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,16 +71,46 @@ pub(super) struct Means {
     /// Bytes of memory that are left for building.
     memory: u64,
     threads: NonZero<usize>,
+    codes: Codes,
+}
+
+/// The codes of a store of so many values: those that the system is likely to keep in memory beside the budget, for the
+/// pages of codes that it drops have to be read again.
+fn codes(values: u64, budget: u64) -> Codes {
+    if values.saturating_mul(2) <= budget { Codes::F16 } else { Codes::Sq8 }
+}
+
+/// The most rows of a segment whose index can be built within a part of the budget.
+pub(super) fn rows_max(budget: u64, dim: u64) -> u64 {
+    let part = budget / BUDGET_PARTS;
+    let params = Params::new(Codes::F32);
+    let fits = |rows: u64| to_u64(hnsw::build_bytes(to_usize(rows), to_usize(dim), params, 1)) <= part;
+    if !fits(HNSW_ROWS_MIN) {
+        // No index at all: nothing to be small for.
+        return u64::MAX;
+    }
+    let (mut low, mut high) = (HNSW_ROWS_MIN, u64::from(i32::MAX.cast_unsigned()));
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        (low, high) = if fits(middle) { (middle, high) } else { (low, middle - 1) };
+    }
+    low
 }
 
 impl Means {
     /// What a store has to build indexes with.
-    pub(super) fn of(store: &Store, kind: IndexKind) -> Self {
+    pub(super) fn of(store: &Store, view: &View, kind: IndexKind) -> Self {
         let options = store.options();
-        let budget = options.budget();
-        let taken = options.cache_bytes() + to_u64(options.tail_bytes_max);
         let threads = options.threads.unwrap_or(NonZero::<usize>::MIN);
-        Means { kind, rows_min: options.index_rows_min, memory: budget.saturating_sub(taken), threads }
+        let rows: u64 = view.segments.iter().map(|segment| segment.count()).sum();
+        let values = rows.saturating_mul(to_u64(view.dim().unwrap_or(0)));
+        Means {
+            kind,
+            rows_min: options.index_rows_min,
+            memory: store.accountant().left(),
+            threads,
+            codes: codes(values, options.budget()),
+        }
     }
 
     /// What to build for a segment, and with how many threads; or why nothing.
@@ -95,17 +128,14 @@ impl Means {
         if rows < rows_min {
             return Err(format!("an index is built from {rows_min} rows on"));
         }
-        let params = Params::new(Codes::F16);
+        let params = Params::new(self.codes);
         let needs = |threads| to_u64(hnsw::build_bytes(to_usize(rows), to_usize(dim), params, threads));
         let fits = (1..=self.threads.get()).rev().find(|&threads| needs(threads) <= self.memory);
-        match fits.and_then(NonZero::new) {
-            Some(threads) => Ok((params, threads)),
-            None => Err(format!(
-                "building its index needs {} bytes of memory, the budget leaves {}",
-                needs(1),
-                self.memory
-            )),
+        if let Some(threads) = fits.and_then(NonZero::new) {
+            return Ok((params, threads));
         }
+        let (what, needs, left) = ("building its index".to_owned(), needs(1), self.memory);
+        Err(Error::Memory { what, needs, left }.to_string())
     }
 }
 
@@ -120,7 +150,7 @@ pub(super) fn kind(rows: &dyn catalog::Rows) -> Result<IndexKind> {
 /// Each is built from a snapshot, without holding up writers, and published in a transaction of its own.
 pub(super) fn build_missing(store: &Store, control: &Control) -> Result<u64> {
     let snapshot = store.snapshot()?;
-    let means = Means::of(store, kind(snapshot.txn())?);
+    let kind = kind(snapshot.txn())?;
     let segments: Vec<u64> = snapshot.view().segments.iter().map(|segment| segment.id()).collect();
     drop(snapshot);
     let mut built = 0;
@@ -131,25 +161,32 @@ pub(super) fn build_missing(store: &Store, control: &Control) -> Result<u64> {
         let Some(segment) = view.segments.iter().find(|segment| segment.id() == id && !sound) else {
             continue;
         };
+        let means = Means::of(store, view, kind);
         let Ok((params, threads)) = means.index_for(segment.count(), segment.dim()) else { continue };
+        let (rows, dim) = (to_usize(segment.count()), to_usize(segment.dim()));
+        let needs = to_u64(hnsw::build_bytes(rows, dim, params, threads.get()));
+        // Others may have taken meanwhile what was left.
+        let granted = store.accountant().grant(Component::Indexing, "building an index", needs);
+        let Ok(_grant) = granted else { continue };
         let total = segment.count();
         let step = |done| control.step("index", done, Some(total));
-        let blob = hnsw::build(&segment.block()?, view.metric, params, threads, &step)?;
-        built += u64::from(publish(store, segment, &blob, control)?);
+        let container = Arc::clone(&store.file()?.container);
+        let open = |len| BlobDraft::new(&container, len, Naming::AfterSync);
+        let draft = hnsw::build(&segment.block()?, view.metric, params, threads, open, &step)?;
+        built += u64::from(publish(store, &container, segment, draft)?);
     }
     Ok(built)
 }
 
-/// Writes an index and names it, unless its segment is gone meanwhile.
-pub(super) fn publish(store: &Store, segment: &Segment, blob: &[u8], control: &Control) -> Result<bool> {
-    let container = std::sync::Arc::clone(&store.file()?.container);
-    let mut writer = BlobWriter::new(&container, to_u64(blob.len()), Naming::AfterSync)?;
-    for piece in blob.chunks(WRITE_BYTES) {
-        control.step("index", segment.count(), Some(segment.count()))?;
-        writer.write(piece)?;
-    }
-    let place: BlobRecord = writer.finish()?;
-    let mut unnamed = Unnamed::new(&container);
+/// Names an index, unless its segment is gone meanwhile.
+pub(super) fn publish(
+    store: &Store,
+    container: &Arc<Container>,
+    segment: &Segment,
+    draft: BlobDraft,
+) -> Result<bool> {
+    let place: BlobRecord = draft.finish()?;
+    let mut unnamed = Unnamed::new(container);
     unnamed.add(&place);
     // Before the lock of the writers: the commit that names it has little left to sync.
     container.sync_blobs()?;
@@ -178,7 +215,7 @@ mod tests {
     use super::*;
 
     fn means(kind: IndexKind, memory: u64, threads: usize) -> Means {
-        Means { kind, rows_min: None, memory, threads: NonZero::new(threads).unwrap() }
+        Means { kind, rows_min: None, memory, threads: NonZero::new(threads).unwrap(), codes: Codes::F16 }
     }
 
     #[test]
@@ -198,7 +235,25 @@ mod tests {
         assert_eq!(with(bytes(4)).unwrap().1.get(), 4);
         assert_eq!(with(bytes(2)).unwrap().1.get(), 2);
         let reason = with(bytes(1) - 1).unwrap_err();
-        assert!(reason.contains(&bytes(1).to_string()), "{reason}");
+        assert!(reason.starts_with("building its index needs 2"), "{reason}");
+    }
+
+    #[test]
+    fn codes_are_small_where_the_budget_is() {
+        assert_eq!(codes(1_000_000 * 384, 1 << 30), Codes::F16);
+        assert_eq!(codes(200_000 * 3072, 512 << 20), Codes::Sq8);
+    }
+
+    #[test]
+    fn segments_are_no_larger_than_what_can_be_indexed() {
+        for (budget, dim) in [(32 << 20, 384), (512 << 20, 3072), (1 << 30, 65_536)] {
+            let rows = rows_max(budget, dim);
+            let params = Params::new(Codes::F16);
+            let bytes = |rows| to_u64(hnsw::build_bytes(to_usize(rows), to_usize(dim), params, 1));
+            assert!(bytes(rows) <= budget / 2 && rows > 10_000, "{rows} rows of {dim}");
+            assert!(bytes(rows + rows / 64) > budget / 2, "{rows} rows of {dim}");
+        }
+        assert_eq!(rows_max(0, 384), u64::MAX);
     }
 
     #[test]

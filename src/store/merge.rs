@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::memory::Component;
 use super::text;
 use super::vectors::name;
 use super::view::View;
-use super::{Control, OpenOptions, Snapshot, Store, WriteTxn};
+use super::{Control, OpenOptions, Snapshot, Store, WriteTxn, indexing};
 use crate::catalog::{self, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
@@ -18,9 +19,7 @@ use crate::vector::tiers::{self, Tiers};
 
 /// Rows between two looks at the cancel token.
 const STEP_ROWS: u64 = 1024;
-/// A merge holds so many bytes in memory for each row, its number and norm twice while they grow.
-const ROW_BYTES: u64 = 24;
-/// And takes at most this part of the memory budget.
+/// A merge takes at most this part of the memory budget.
 const BUDGET_PARTS: u64 = 8;
 /// The bytes of vectors that a merge is taken to write in a millisecond, cautiously.
 const BYTES_PER_MS: u64 = (128 << 20) / 1000;
@@ -79,9 +78,11 @@ impl Goal {
 pub(super) fn bounds(view: &View, options: &OpenOptions) -> Option<Tiers> {
     let vector_bytes = 4 * view.dim()?;
     let by_size = to_u64(SEGMENT_BYTES_MAX / vector_bytes);
-    let by_memory = options.budget() / BUDGET_PARTS / ROW_BYTES;
-    let rows_min = to_u64(options.tail_bytes_max / vector_bytes).max(1);
-    Some(Tiers { rows_min, rows_max: by_size.min(by_memory).max(1) })
+    let part = to_usize(options.budget() / BUDGET_PARTS);
+    let by_memory = to_u64(part.saturating_sub(SegmentWriter::memory(0)) / SegmentWriter::ROW_BYTES);
+    let by_index = indexing::rows_max(options.budget(), to_u64(vector_bytes / 4));
+    let rows_min = to_u64(options.tail_max() / vector_bytes).max(1);
+    Some(Tiers { rows_min, rows_max: by_size.min(by_memory).min(by_index).max(1) })
 }
 
 /// Merges what is due.
@@ -185,7 +186,8 @@ impl Run<'_> {
                 Ok(true)
             }
             Ok(false) => Ok(true),
-            Err(Error::Cancelled) if !control.is_cancelled() => Ok(false),
+            // Too late; or others have the memory now.
+            Err(Error::Cancelled | Error::Memory { .. }) if !control.is_cancelled() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -215,7 +217,11 @@ pub(super) fn merge_some(
     control: &Control,
     step: &dyn Fn(u64) -> Result<()>,
 ) -> Result<bool> {
-    let built = build(&snapshot, sources, to_usize(rows_max.max(1)), step)?;
+    let rows_max = to_usize(rows_max.max(1));
+    let needs = to_u64(SegmentWriter::memory(rows_max));
+    let grant = store.accountant().grant(Component::Merging, "merging segments", needs)?;
+    let built = build(&snapshot, sources, rows_max, step)?;
+    drop(grant);
     let container = Arc::clone(snapshot.txn().container());
     if !built.segments.is_empty() {
         // Not under the lock of the writers: the commit that names them has little left to sync.

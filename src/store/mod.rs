@@ -12,6 +12,7 @@ mod ids;
 mod import;
 mod indexes;
 mod indexing;
+mod memory;
 mod merge;
 mod nearest;
 mod options;
@@ -46,6 +47,7 @@ pub use explain::{Explained, Plan};
 pub use fields::{FieldStats, SortOrder, ValueCount};
 pub use import::{Committed, Import, ImportFormat, ImportSummary, OnError};
 pub use indexing::IndexKind;
+pub use memory::{MemoryShare, MemoryUse};
 pub use merge::{MergeLimits, MergeReport};
 pub use options::{Background, Durability, OpenOptions};
 pub use search::{Hit, Query};
@@ -55,6 +57,7 @@ pub use write::{CommitReport, ConflictPolicy, DeleteReport, WriteTxn};
 
 use background::Owner;
 use ids::Ids;
+use memory::{Accountant, Component, Grant};
 use turns::Turns;
 use view::View;
 
@@ -102,6 +105,9 @@ struct Inner {
     merging: Mutex<()>,
     /// Ids of documents that were found.
     ids: Ids,
+    memory: Arc<Accountant>,
+    /// What is granted as long as the store is open.
+    _granted: Vec<Grant>,
 }
 
 impl Store {
@@ -138,9 +144,22 @@ impl Store {
     }
 
     fn new(path: PathBuf, options: OpenOptions, file: OpenFile) -> Result<Self> {
-        let (file, turns) = (RwLock::new(file), Arc::default());
-        let (view, merging, ids) = (Mutex::new(None), Mutex::new(()), Ids::default());
-        let inner = Inner { path, options, file, view, turns, merging, ids };
+        let memory = Accountant::new(options.budget());
+        let granted = vec![
+            memory.grant(Component::Catalog, "the page cache of the catalog", options.catalog_bytes())?,
+            memory.grant(Component::Embedding, "the embedding model", options.embedding_bytes())?,
+        ];
+        let inner = Inner {
+            path,
+            options,
+            file: RwLock::new(file),
+            view: Mutex::new(None),
+            turns: Arc::default(),
+            merging: Mutex::new(()),
+            ids: Ids::default(),
+            memory,
+            _granted: granted,
+        };
         let store = Store { owner: Some(Owner::new()), inner: Arc::new(inner) };
         store.attach()?;
         Ok(store)
@@ -187,6 +206,15 @@ impl Store {
         &self.inner.ids
     }
 
+    fn accountant(&self) -> &Arc<Accountant> {
+        &self.inner.memory
+    }
+
+    /// The memory that the parts of this store are granted, against its budget. Cost: none.
+    pub fn memory(&self) -> MemoryUse {
+        self.inner.memory.usage()
+    }
+
     fn embedder(&self) -> Option<&dyn Embedder> {
         self.inner.options.embedder.as_deref()
     }
@@ -200,7 +228,7 @@ impl Store {
         let txn = ReadTxn::begin(&*self.file()?)?;
         // Held while the view is brought up to date: others want the same, and get it from us.
         let mut known = self.inner.view.lock().unwrap_or_else(PoisonError::into_inner);
-        let view = View::refresh(&txn, known.as_ref())?;
+        let view = View::refresh(&txn, known.as_ref(), &self.inner.memory)?;
         if known.as_ref().is_none_or(|known| known.commit() < view.commit()) {
             *known = Some(Arc::clone(&view));
         }

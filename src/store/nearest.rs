@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::explain::Plan;
 use super::indexes::SegmentIndex;
+use super::memory::{Component, Grant, THREAD_BYTES};
 use super::plan::{Facts, Way, way};
 use super::snapshot::Snapshot;
-use super::view::View;
 use crate::codec::{to_u64, to_usize};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::vector::exact::{Block, Query, Selection, scan_positions};
 use crate::vector::parallel::scan_parallel;
 use crate::vector::segment::Segment;
@@ -39,7 +39,7 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
     for segment in view.segments.iter() {
         plan.segments += 1;
         let found = match view.indexes.get(&segment.id()) {
-            Some(index) => by_graph(view, segment, index, search, plan)?,
+            Some(index) => by_graph(snapshot, segment, index, search, plan)?,
             None => None,
         };
         match found {
@@ -58,7 +58,7 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
         blocks.push(block?);
     }
     plan.candidates += blocks.iter().map(|block| to_u64(block.len())).sum::<u64>();
-    let threads = snapshot.store().options().threads.unwrap_or(NonZero::<usize>::MIN);
+    let (threads, _grant) = threads(snapshot, search.k)?;
     let owner = |row| view.owner(row);
     top.merge(scan_parallel(&blocks, search.query, &search.selection, &owner, search.k, threads)?);
     plan.scan_time = started.elapsed();
@@ -70,14 +70,35 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
     Ok(top)
 }
 
+/// How many threads scan, as many as wanted that there is memory for, and that memory.
+fn threads(snapshot: &Snapshot, k: usize) -> Result<(NonZero<usize>, Grant)> {
+    let (store, parts) = (snapshot.store(), snapshot.view().counters.parts);
+    let list = to_u64(TopK::bytes(k.min(to_usize(parts))));
+    let mut threads = store.options().threads.unwrap_or(NonZero::<usize>::MIN);
+    loop {
+        let others = to_u64(threads.get() - 1);
+        // The list of all, that of the segments before, and one for each thread.
+        let needs = (others + 3).saturating_mul(list).saturating_add(others * THREAD_BYTES);
+        match (
+            store.accountant().grant(Component::Queries, "a search", needs),
+            NonZero::new(threads.get() - 1),
+        ) {
+            (Ok(grant), _) => return Ok((threads, grant)),
+            (Err(_), Some(fewer)) => threads = fewer,
+            (Err(error), None) => return Err(error),
+        }
+    }
+}
+
 /// Finds the best documents of a segment by its index; `None` when it is to be scanned.
 fn by_graph(
-    view: &View,
+    snapshot: &Snapshot,
     segment: &Segment,
     index: &SegmentIndex,
     search: &Search<'_>,
     plan: &mut Plan,
 ) -> Result<Option<TopK>> {
+    let view = snapshot.view();
     let mut wanted = search
         .k
         .saturating_mul(to_usize(view.counters.parts.div_ceil(view.counters.documents.max(1)).max(1)));
@@ -99,7 +120,16 @@ fn by_graph(
         };
         let Way::Graph { wanted: asked, rescored } = way(&facts) else { return Ok(None) };
         // Damage that only the search finds is told at the next turn.
-        let Some((near, computed)) = index.near(search.query, asked)? else { continue };
+        let (near, computed) = match index.near(search.query, asked, snapshot.store().accountant()) {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            // A scan needs hardly any.
+            Err(error @ Error::Memory { .. }) => {
+                plan.notes.push(error.to_string());
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         plan.candidates += computed;
         let rows = segment.row_numbers()?;
         let mut positions: Vec<usize> = Vec::with_capacity(rescored);

@@ -5,8 +5,8 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Store;
 use super::indexing::IndexKind;
+use super::{Store, memory};
 use crate::catalog;
 use crate::embed::{Embedder, ModelIdentity};
 use crate::error::{Error, Result};
@@ -18,6 +18,13 @@ use crate::text::analyzer::ANALYZER_VERSION;
 
 /// The most memory for the catalog's page cache, in bytes.
 const CACHE_BYTES_MAX: u64 = 64 << 20;
+/// What the catalog takes besides its page cache, in bytes.
+const CATALOG_BYTES: u64 = 1 << 20;
+/// Vectors that wait are sealed into a segment before they take a larger part of the budget.
+const TAIL_PARTS: u64 = 32;
+/// The most bytes, and the largest part of the budget, of changes of the index over metadata that wait.
+const CHANGES_BYTES_MAX: u64 = 8 << 20;
+const CHANGES_PARTS: u64 = 64;
 
 /// What a commit survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -240,14 +247,40 @@ impl OpenOptions {
         self
     }
 
-    /// The budget in bytes, after the default.
-    pub(super) fn budget(&self) -> u64 {
-        self.memory_budget.unwrap_or_else(|| (super::stats::memory_limit() / 4).max(MEMORY_BUDGET_MIN))
+    /// Decides the budget where none was given: once, for what is free changes.
+    fn decided(mut self) -> Self {
+        self.memory_budget.get_or_insert_with(memory::default_budget);
+        self
     }
 
-    /// The bytes of the budget that the catalog's page cache takes.
-    pub(super) fn cache_bytes(&self) -> u64 {
+    /// The budget in bytes.
+    pub(super) fn budget(&self) -> u64 {
+        self.memory_budget.unwrap_or(MEMORY_BUDGET_MIN)
+    }
+
+    /// The bytes of the catalog's page cache.
+    fn cache_bytes(&self) -> u64 {
         (self.budget() / 8).min(CACHE_BYTES_MAX)
+    }
+
+    /// What the catalog takes: the pages in its cache, and what is kept of each and of the transactions.
+    pub(super) fn catalog_bytes(&self) -> u64 {
+        self.cache_bytes() / 8 * 9 + CATALOG_BYTES
+    }
+
+    /// What the embedding model takes.
+    pub(super) fn embedding_bytes(&self) -> u64 {
+        self.embedder.as_ref().map_or(0, |embedder| embedder.memory_bytes())
+    }
+
+    /// The vectors that wait before they are sealed into a segment, in bytes.
+    pub(super) fn tail_max(&self) -> usize {
+        self.tail_bytes_max.min(crate::codec::to_usize(self.budget() / TAIL_PARTS))
+    }
+
+    /// The changes of the index over metadata that a transaction collects before it writes them, in bytes.
+    pub(super) fn changes_max(&self) -> usize {
+        crate::codec::to_usize((self.budget() / CHANGES_PARTS).min(CHANGES_BYTES_MAX))
     }
 
     pub(super) fn settings(&self) -> Result<Settings> {
@@ -302,13 +335,13 @@ impl OpenOptions {
     /// # Errors
     /// `Exists`; `Io`, for a directory that is missing or cannot be written; `Limit`, `Invalid` for the options.
     pub fn create(self, path: impl AsRef<Path>) -> Result<Store> {
-        let path = path.as_ref();
-        let file = self.create_file(path)?;
-        if self.read_only {
+        let (path, options) = (path.as_ref(), self.decided());
+        let file = options.create_file(path)?;
+        if options.read_only {
             drop(file);
-            return self.open(path);
+            return options.open(path);
         }
-        Store::new(path.to_owned(), self, file)
+        Store::new(path.to_owned(), options, file)
     }
 
     fn create_file(&self, path: &Path) -> Result<storage::OpenFile> {
@@ -323,10 +356,10 @@ impl OpenOptions {
     /// # Errors
     /// As [`Store::open`]; `Model` when the store belongs to another model than the embedder's.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
-        let path = path.as_ref();
-        let access = if self.read_only { Access::Read } else { Access::Write };
-        let file = storage::open_file(path, access, self.settings()?)?;
-        Store::new(path.to_owned(), self, file)
+        let (path, options) = (path.as_ref(), self.decided());
+        let access = if options.read_only { Access::Read } else { Access::Write };
+        let file = storage::open_file(path, access, options.settings()?)?;
+        Store::new(path.to_owned(), options, file)
     }
 
     /// Opens the store at `path`, or creates it when there is none.
@@ -349,16 +382,17 @@ impl OpenOptions {
     /// # Errors
     /// As [`Store::in_memory`].
     pub fn in_memory(self) -> Result<Store> {
-        let space = self.space()?;
-        let file = storage::memory_file(self.settings()?)?;
-        catalog::initialise(&file, &space, self.index.name(), self.text_record().as_ref())?;
-        Store::new(PathBuf::from(":memory:"), self, file)
+        let options = self.decided();
+        let space = options.space()?;
+        let file = storage::memory_file(options.settings()?)?;
+        catalog::initialise(&file, &space, options.index.name(), options.text_record().as_ref())?;
+        Store::new(PathBuf::from(":memory:"), options, file)
     }
 
     /// Opens a store on any file that the storage layer can use.
     #[cfg(test)]
     pub(super) fn open_raw(self, file: crate::storage::OpenFile) -> Result<Store> {
-        Store::new(PathBuf::from(":test:"), self, file)
+        Store::new(PathBuf::from(":test:"), self.decided(), file)
     }
 
     #[cfg(test)]

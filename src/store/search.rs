@@ -6,8 +6,10 @@ use std::time::Instant;
 use roaring::RoaringTreemap;
 
 use super::explain::{Explained, Plan};
+use super::memory::Component;
 use super::nearest::{Search, nearest};
 use super::snapshot::Snapshot;
+use crate::catalog::BLOCK_BYTES;
 use crate::codec::{to_u64, to_usize};
 use crate::document::Metadata;
 use crate::error::{Error, Result};
@@ -17,6 +19,11 @@ use crate::vector::topk::Best;
 
 /// The part of the true best that a search finds unless told otherwise.
 const RECALL: f32 = 0.95;
+
+/// The sets of rows that a filter needs at once.
+const FILTER_SETS: u64 = 4;
+/// The rows of a block of such a set.
+const BLOCK_ROWS: u64 = 1 << 16;
 
 /// What to search for.
 ///
@@ -137,6 +144,9 @@ pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Explained> {
         return Err(Error::Shape { what: "query vector".into(), expected: dim, found: vector.len() });
     }
     let started = Instant::now();
+    let sets = if query.filter.is_some() { FILTER_SETS } else { 0 };
+    let needs = sets * (view.counters.next_row / BLOCK_ROWS + 1).saturating_mul(BLOCK_BYTES);
+    let _grant = snapshot.store().accountant().grant(Component::Queries, "a search with a filter", needs)?;
     let allowed = query.filter.as_ref().map(|filter| snapshot.matching_rows(filter)).transpose()?;
     found.plan.filter_time = started.elapsed();
     let selection = match &allowed {

@@ -1,9 +1,11 @@
 //! Numbers about a store.
 
-use super::Store;
+use roaring::RoaringTreemap;
+
 use super::indexing::{IndexKind, Means};
 use super::text::{self, TextView};
 use super::view::View;
+use super::{MemoryUse, Store};
 use crate::codec::to_u64;
 use crate::embed::ModelIdentity;
 use crate::error::Result;
@@ -116,8 +118,8 @@ pub struct Stats {
     pub tail_bytes: u64,
     /// Memory that sets of rows take, in bytes.
     pub row_set_bytes: u64,
-    /// The memory to stay within, in bytes.
-    pub memory_budget: u64,
+    /// The memory that each part of the store is granted, against the budget.
+    pub memory: MemoryUse,
 }
 
 pub(super) fn stats(store: &Store) -> Result<Stats> {
@@ -125,14 +127,14 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
     let view = snapshot.view();
     let container = std::sync::Arc::clone(&store.file()?.container);
     let index = super::indexing::kind(snapshot.txn())?;
-    let means = Means::of(store, index);
+    let means = Means::of(store, view, index);
     let sizes = view.sizes();
     let (merges_due, merge_rows) =
         super::merge::bounds(view, store.options()).map_or((0, 0), |tiers| tiers.due(&sizes));
     let merges_due = merges_due + text::merge::bounds(store.options()).due(&text::merge::sizes(&snapshot)).0;
     let segments = view.segments.iter().zip(&sizes);
     let segments = segments.map(|(segment, size)| segment_stats(view, segment, size.dead, &means));
-    let set_bytes = |set: &roaring::RoaringTreemap| to_u64(set.serialized_size());
+    let set_bytes = |set: &RoaringTreemap| to_u64(set.serialized_size());
     let blobs = crate::catalog::blobs(snapshot.txn())?;
     let mut occupancy = container.occupancy()?;
     if !store.is_writable()? {
@@ -163,7 +165,7 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
         blob_bytes: blobs.values().map(|blob| blob.len).sum(),
         tail_bytes: view.tail_bytes(),
         row_set_bytes: set_bytes(&view.dead) + set_bytes(&view.continuation),
-        memory_budget: store.options().budget(),
+        memory: store.memory(),
     })
 }
 
@@ -210,14 +212,4 @@ fn segment_stats(view: &View, segment: &VectorSegment, dead: u64, means: &Means)
             }
         }
     }
-}
-
-/// The memory of this machine or of its control group, whichever is less, in bytes.
-pub(super) fn memory_limit() -> u64 {
-    let info = rustix::system::sysinfo();
-    let unit = u64::from(info.mem_unit).max(1);
-    let physical = info.totalram.saturating_mul(unit);
-    let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limit = groups.iter().find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
-    limit.map_or(physical, |limit| limit.min(physical))
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
+use super::indexing;
+use super::memory::{Accountant, Component, Grant};
 use crate::catalog::{self, Counters, Rows, SegmentRecord, Table, Tables};
-use crate::codec::{key, to_usize};
+use crate::codec::{key, to_u64, to_usize};
 use crate::error::Result;
 use crate::limits::BULK_SEGMENT_TAILS;
 use crate::metric::Metric;
@@ -42,6 +44,11 @@ pub(super) fn name(
     Ok(())
 }
 
+/// Rows of the tail that are read at once when it becomes a segment, in bytes.
+const TAIL_PAGE_BYTES: usize = 1 << 20;
+/// Waiting vectors have room for so many bytes first, then for all that may wait.
+const FIRST_BYTES: usize = 64 << 10;
+
 /// What a transaction adds: the first bytes wait in memory, and once there are too many for the tail, they and the tail
 /// become a segment, whose further rows are written as they come.
 #[derive(Debug)]
@@ -52,10 +59,13 @@ pub(super) struct NewVectors {
     metric: Metric,
     tail_bytes_max: usize,
     rows_max: usize,
+    /// The most rows of a segment that is written while rows come in.
+    bulk_max: usize,
     rows: Vec<u64>,
     values: Vec<f32>,
     segment: Option<SegmentWriter>,
     finished: Vec<(Layout, BlobRecord)>,
+    _grant: Grant,
 }
 
 impl NewVectors {
@@ -65,25 +75,53 @@ impl NewVectors {
         dim: usize,
         metric: Metric,
         tail_bytes_max: usize,
-    ) -> Self {
+        memory: &Arc<Accountant>,
+    ) -> Result<Self> {
+        // No more rows than can be indexed, and whose numbers take no more than the vectors that wait.
+        let bulk_max = to_usize(indexing::rows_max(memory.budget(), to_u64(dim)))
+            .min(tail_bytes_max / size_of::<u64>())
+            .min(BULK_SEGMENT_TAILS * tail_bytes_max / (4 * dim))
+            .max(1);
         // Twice what the tail held is likely enough; a bulk load soon has larger ones.
-        let rows_max = (2 * tail_bytes_max / (4 * dim)).max(1);
-        NewVectors {
+        let rows_max = (2 * tail_bytes_max / (4 * dim)).clamp(1, bulk_max);
+        let waiting = Self::waiting_rows(tail_bytes_max, dim) * (4 * dim + size_of::<u64>()) + FIRST_BYTES;
+        let page = 2 * TAIL_PAGE_BYTES + 4 * dim;
+        let needs = waiting + page + SegmentWriter::memory(bulk_max);
+        Ok(NewVectors {
             container: Arc::clone(container),
             space,
             dim,
             metric,
             tail_bytes_max,
             rows_max,
+            bulk_max,
             rows: Vec::new(),
             values: Vec::new(),
             segment: None,
             finished: Vec::new(),
-        }
+            _grant: memory.grant(Component::Writing, "adding vectors", to_u64(needs))?,
+        })
+    }
+
+    /// How many rows may wait: those that reach the bound, the last among them.
+    fn waiting_rows(tail_bytes_max: usize, dim: usize) -> usize {
+        tail_bytes_max / (4 * dim) + 1
     }
 
     fn waiting_bytes(&self) -> usize {
         4 * self.values.len()
+    }
+
+    /// Makes room for another row without ever having more than is needed.
+    fn make_room(&mut self) {
+        if self.rows.len() < self.rows.capacity() && self.values.len() + self.dim <= self.values.capacity() {
+            return;
+        }
+        let all = Self::waiting_rows(self.tail_bytes_max, self.dim).max(self.rows.len() + 1);
+        let first = (FIRST_BYTES / (4 * self.dim + size_of::<u64>())).max(1);
+        let rows = if self.rows.len() < first { first.min(all) } else { all };
+        self.rows.reserve_exact(rows - self.rows.len());
+        self.values.reserve_exact(rows * self.dim - self.values.len());
     }
 
     /// Takes the vector of a new row, which is greater than every row before. `dead` are the rows that this transaction
@@ -96,6 +134,7 @@ impl NewVectors {
         row: u64,
         vector: &[f32],
     ) -> Result<()> {
+        self.make_room();
         self.rows.push(row);
         self.values.extend_from_slice(vector);
         let tail_bytes = to_usize(counters.tail_rows) * 4 * self.dim;
@@ -112,16 +151,23 @@ impl NewVectors {
         counters: &mut Counters,
         dead: &RoaringTreemap,
     ) -> Result<()> {
-        let mut tail = Vec::new();
-        if counters.tail_rows > 0 {
+        let (mut page, mut bytes, mut done) = (Vec::new(), 0, 0);
+        while counters.tail_rows > to_u64(done) {
             tables.scan(Table::Tail, &[], &mut |row, value| {
-                tail.push(catalog::tail_row(row, value)?);
-                Ok(true)
+                let read = catalog::tail_row(row, value)?;
+                bytes += 4 * read.1.len() + 2 * size_of_val(&read);
+                page.push(read);
+                Ok(bytes < TAIL_PAGE_BYTES)
             })?;
-        }
-        for (row, vector) in tail {
-            tables.remove(Table::Tail, &key(row))?;
-            self.write(row, &vector)?;
+            if page.is_empty() {
+                break;
+            }
+            done += page.len();
+            for (row, vector) in page.drain(..) {
+                tables.remove(Table::Tail, &key(row))?;
+                self.write(row, &vector)?;
+            }
+            bytes = 0;
         }
         counters.tail_rows = 0;
         let (rows, values) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.values));
@@ -155,8 +201,7 @@ impl NewVectors {
             && let Some(finished) = segment.finish()?
         {
             self.finished.push(finished);
-            let bulk = (BULK_SEGMENT_TAILS * self.tail_bytes_max / (4 * self.dim)).max(1);
-            self.rows_max = self.rows_max.max((2 * self.rows_max).min(bulk));
+            self.rows_max = (2 * self.rows_max).min(self.bulk_max);
         }
         Ok(())
     }

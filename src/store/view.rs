@@ -1,24 +1,44 @@
 //! The parts of a committed state that snapshots share: segments, tail, dead rows, counters.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringTreemap;
 
 use super::indexes::{Indexes, open_indexes};
+use super::memory::{Accountant, Component, Grant};
 use super::text::TextView;
 use super::vectors::segment_layout;
 use crate::catalog::{self, Counters, ModelRecord, ReadTxn, Record, Rows, SegmentRecord, SpaceRecord, Table};
-use crate::codec::{key, key_number, to_usize};
+use crate::codec::{key, key_number, to_u64, to_usize};
 use crate::embed::ModelIdentity;
 use crate::error::{Error, Result};
+use crate::limits::DIM_MAX;
 use crate::metric::Metric;
 use crate::vector::segment::Segment;
-use crate::vector::tail::Tail;
+use crate::vector::tail::{Held, Tail};
 use crate::vector::tiers::Size;
 
 /// So many rows of the tail in memory may be dead whatever their share.
 const TAIL_ROWS_STALE: usize = 1024;
+/// The rows of the tail that are read at once, in bytes.
+const TAIL_READ_BYTES: usize = 1 << 20;
+
+/// A set of rows, and the memory that it was granted.
+#[derive(Debug)]
+pub(crate) struct RowSet {
+    rows: RoaringTreemap,
+    _grant: Grant,
+}
+
+impl Deref for RowSet {
+    type Target = RoaringTreemap;
+
+    fn deref(&self) -> &RoaringTreemap {
+        &self.rows
+    }
+}
 
 /// One committed state. The next is made from it, so that only what changed is read.
 ///
@@ -37,8 +57,9 @@ pub(crate) struct View {
     tail_before: Option<Tail>,
     /// The text index, if the store has one.
     pub(super) text: Option<TextView>,
-    pub(crate) dead: Arc<RoaringTreemap>,
-    pub(crate) continuation: Arc<RoaringTreemap>,
+    pub(crate) dead: Arc<RowSet>,
+    pub(crate) continuation: Arc<RowSet>,
+    memory: Arc<Accountant>,
 }
 
 impl View {
@@ -53,7 +74,11 @@ impl View {
     }
 
     /// Reads the state that `txn` sees, from `known` as far as that is the same.
-    pub(crate) fn refresh(txn: &ReadTxn, known: Option<&Arc<View>>) -> Result<Arc<Self>> {
+    pub(crate) fn refresh(
+        txn: &ReadTxn,
+        known: Option<&Arc<View>>,
+        memory: &Arc<Accountant>,
+    ) -> Result<Arc<Self>> {
         let counters = catalog::counters(txn)?;
         // An older state than the known one (a snapshot overtaken by another) is read afresh.
         let known = known.filter(|known| known.counters.commit <= counters.commit);
@@ -76,13 +101,19 @@ impl View {
             Some(known) => Arc::clone(&known.indexes),
             None => Arc::new(open_indexes(txn, &segments, metric, known.map(|known| &*known.indexes))?),
         };
+        let load = |table: Table, changed: u64| {
+            let bytes = if changed == 0 { 0 } else { catalog::rows_bytes(txn, table)? };
+            let grant =
+                memory.grant(Component::Rows, "reading which rows are dead or continuations", bytes)?;
+            Ok::<_, Error>(Arc::new(RowSet { rows: catalog::load_rows(txn, table)?, _grant: grant }))
+        };
         let dead = match reuse(counters.dead_changed) {
             Some(known) => Arc::clone(&known.dead),
-            None => Arc::new(catalog::load_rows(txn, Table::Dead)?),
+            None => load(Table::Dead, counters.dead_changed)?,
         };
         let continuation = match reuse(counters.continuation_changed) {
             Some(known) => Arc::clone(&known.continuation),
-            None => Arc::new(catalog::load_rows(txn, Table::Continuation)?),
+            None => load(Table::Continuation, counters.continuation_changed)?,
         };
         // Rows that left the tail stay in memory with those that came with them; when they are the most, all is read anew.
         let rows_max = to_usize(counters.tail_rows).saturating_mul(2).saturating_add(TAIL_ROWS_STALE);
@@ -103,6 +134,7 @@ impl View {
             text,
             dead,
             continuation,
+            memory: Arc::clone(memory),
         }))
     }
 
@@ -114,7 +146,7 @@ impl View {
             return Ok(Some(tail));
         }
         let before = self.tail_before.clone().unwrap_or_else(|| Tail::new(dim, self.metric));
-        let tail = load_tail(txn, before)?;
+        let tail = load_tail(txn, before, &self.memory)?;
         Ok(Some(self.tail.get_or_init(|| tail)))
     }
 
@@ -276,13 +308,25 @@ fn open_segments(txn: &ReadTxn, space: u64, known: Option<&Arc<View>>) -> Result
 }
 
 /// Appends the stored rows that `tail` does not have yet.
-fn load_tail(txn: &ReadTxn, mut tail: Tail) -> Result<Tail> {
+fn load_tail(txn: &ReadTxn, mut tail: Tail, memory: &Arc<Accountant>) -> Result<Tail> {
     let from = tail.last_row().map_or(0, |row| row + 1);
-    let mut added = Vec::new();
+    let ask = |bytes| -> Result<Held> {
+        Ok(Box::new(memory.grant(Component::Tail, "reading vectors that are in no segment yet", bytes)?))
+    };
+    // Each row is allocated by itself, so that a short one takes more than its values.
+    let _read = ask(to_u64(2 * TAIL_READ_BYTES + 4 * DIM_MAX))?;
+    let (mut added, mut bytes) = (Vec::new(), 0);
     txn.scan(Table::Tail, &key(from), &mut |row, value| {
-        added.push(catalog::tail_row(row, value)?);
+        let read = catalog::tail_row(row, value)?;
+        bytes += 4 * read.1.len() + 2 * size_of_val(&read);
+        added.push(read);
+        if bytes >= TAIL_READ_BYTES {
+            tail.append(&added, &ask)?;
+            added.clear();
+            bytes = 0;
+        }
         Ok(true)
     })?;
-    tail.append(added)?;
+    tail.append(&added, &ask)?;
     Ok(tail)
 }

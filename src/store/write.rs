@@ -5,6 +5,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 use uuid::Uuid;
 
+use super::memory::{Accountant, Component, Grant};
 use super::selection;
 use super::snapshot::{document, for_each_selected};
 use super::text::NewText;
@@ -20,6 +21,15 @@ use crate::filter::Filter;
 use crate::limits::BATCH_DOCUMENTS;
 use crate::metric::Metric;
 use crate::storage::{Container, Run};
+
+/// What a transaction takes besides what it is given, in bytes.
+const TXN_BYTES: u64 = 512 << 10;
+/// The documents that are checked and written together have so many bytes, ...
+const BATCH_BYTES: usize = 1 << 20;
+/// ... and take so many times that, with their records and the pages of the catalog that these fill.
+const BATCH_TIMES: usize = 4;
+/// What the report keeps of a document besides its id, in bytes.
+const REPORT_BYTES: usize = 64;
 
 /// What happens to a document whose id exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,6 +120,9 @@ pub(super) struct TxnState {
     pub(super) metric: Metric,
     pub(super) vectors: Option<NewVectors>,
     pub(super) tail_bytes_max: usize,
+    pub(super) memory: Arc<Accountant>,
+    /// What grows with the number of documents.
+    pub(super) grant: Grant,
     pub(super) dead: RoaringTreemap,
     pub(super) continuation: RoaringTreemap,
     pub(super) index: catalog::index::Changes,
@@ -139,8 +152,12 @@ impl WriteTxn {
             .ok_or_else(|| Table::Spaces.damage(&key(space_id), "the active space is missing"))?;
         let metric =
             space.metric.parse().map_err(|_| Table::Spaces.damage(&key(space_id), "unknown metric"))?;
-        let text = NewText::begin(&container, &tables, store.options())?;
+        let text = NewText::begin(&container, &tables, store.options(), store.accountant())?;
         drop(tables);
+        let (options, memory) = (store.options(), store.accountant());
+        let changes_max = options.changes_max();
+        let needs = 3 * to_u64(changes_max) + TXN_BYTES + to_u64(BATCH_TIMES * BATCH_BYTES);
+        let grant = memory.grant(Component::Writing, "a write transaction", needs)?;
         let state = TxnState {
             container,
             first_row: counters.next_row,
@@ -149,10 +166,12 @@ impl WriteTxn {
             space,
             metric,
             vectors: None,
-            tail_bytes_max: store.options().tail_bytes_max,
+            tail_bytes_max: options.tail_max(),
+            memory: Arc::clone(memory),
+            grant,
             dead: RoaringTreemap::new(),
             continuation: RoaringTreemap::new(),
-            index: catalog::index::Changes::default(),
+            index: catalog::index::Changes::within(changes_max),
             text,
             retired: Vec::new(),
             report: CommitReport::default(),
@@ -196,11 +215,23 @@ impl WriteTxn {
         let mut documents = documents.into_iter();
         let mut done = 0;
         loop {
-            let batch: Vec<Document> = documents.by_ref().take(BATCH_DOCUMENTS).collect();
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while batch.len() < BATCH_DOCUMENTS && bytes < BATCH_BYTES {
+                let Some(document) = documents.next() else { break };
+                bytes += document.bytes();
+                batch.push(document);
+            }
             if batch.is_empty() {
                 return Ok(self);
             }
             let count = to_u64(batch.len());
+            let kept =
+                batch.iter().map(|document| document.id_ref().map_or(0, str::len) + REPORT_BYTES).sum();
+            self.state.grant.grow("a transaction of so many documents", to_u64(kept))?;
+            // Only what is more than usual is granted for the batch alone.
+            let large = bytes.saturating_sub(BATCH_BYTES).saturating_mul(BATCH_TIMES);
+            let memory = &self.state.memory;
+            let _large = memory.grant(Component::Writing, "adding so large a document", to_u64(large))?;
             self.add_batch(done, batch)?;
             done += count;
             self.control.step("add", done, None)?;

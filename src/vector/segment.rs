@@ -49,7 +49,15 @@ pub(crate) struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Reserves room for `rows_max` rows. Memory: 12 bytes a row, and one chunk of the blob.
+    /// The memory of a row: its number and its norm.
+    pub(crate) const ROW_BYTES: usize = size_of::<u64>() + size_of::<f32>();
+
+    /// The most memory that a writer of so many rows takes: theirs, one chunk of the blob, and checksums.
+    pub(crate) fn memory(rows_max: usize) -> usize {
+        Self::ROW_BYTES.saturating_mul(rows_max).saturating_add(BlobWriter::MEMORY)
+    }
+
+    /// Reserves room for `rows_max` rows. Memory: [`SegmentWriter::memory`].
     pub(crate) fn new(
         container: &Arc<Container>,
         dim: usize,
@@ -59,7 +67,8 @@ impl SegmentWriter {
     ) -> Result<Self> {
         let bytes = to_u64(rows_max) * (4 * to_u64(dim) + 4 + 8) + 2 * ALIGNMENT;
         let blob = BlobWriter::new(container, bytes, naming)?;
-        Ok(SegmentWriter { blob, dim, metric, rows: Vec::new(), norms: Vec::new(), rows_max })
+        let (rows, norms) = (list(rows_max)?, list(if metric == Metric::Cosine { rows_max } else { 0 })?);
+        Ok(SegmentWriter { blob, dim, metric, rows, norms, rows_max })
     }
 
     /// Whether the reservation is used up.
@@ -104,6 +113,16 @@ impl SegmentWriter {
         };
         Ok(Some((layout, self.blob.finish()?)))
     }
+}
+
+/// Room for exactly so many, so that it never moves.
+fn list<T>(count: usize) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count).map_err(|error| Error::Unavailable {
+        feature: "writing a segment",
+        reason: format!("the system gives no memory for {count} rows: {error}"),
+    })?;
+    Ok(list)
 }
 
 /// A segment of the store, mapped. Read it only under a snapshot that names it.

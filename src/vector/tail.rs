@@ -1,5 +1,6 @@
 //! The tail: vectors of rows not yet in a segment, shared by the snapshots that see them.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::exact::{Block, Rows};
@@ -8,12 +9,33 @@ use crate::codec::to_u64;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 
+/// What stands for the memory that a chunk was granted: it goes with the chunk.
+pub(crate) type Held = Box<dyn Any + Send + Sync>;
+
+/// Asks for so many bytes, before they are allocated.
+pub(crate) type Ask<'a> = &'a dyn Fn(u64) -> Result<Held>;
+
 /// Some rows of the tail; never changed once shared.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 struct Chunk {
     rows: Vec<u64>,
     vectors: Vec<f32>,
     norms: Vec<f32>,
+    _held: Held,
+}
+
+impl Chunk {
+    /// Room for exactly so many rows.
+    fn new(rows: usize, dim: usize, ask: Ask<'_>) -> Result<Self> {
+        let held = ask(to_u64(rows) * row_bytes(dim))?;
+        let (vectors, norms) = (Vec::with_capacity(rows * dim), Vec::with_capacity(rows));
+        Ok(Chunk { rows: Vec::with_capacity(rows), vectors, norms, _held: held })
+    }
+}
+
+/// The memory of a row.
+fn row_bytes(dim: usize) -> u64 {
+    4 * to_u64(dim) + 12
 }
 
 /// The tail as one snapshot sees it. A clone shares the chunks.
@@ -43,32 +65,39 @@ impl Tail {
 
     /// The memory that it takes, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        to_u64(self.len()) * (4 * to_u64(self.dim) + 12)
+        to_u64(self.len()) * row_bytes(self.dim)
     }
 
     /// Appends rows in ascending order, each with its vector; amortized, a row is copied a logarithm of times.
-    pub(crate) fn append(&mut self, added: Vec<(u64, Vec<f32>)>) -> Result<()> {
-        let mut chunk = Chunk::default();
+    ///
+    /// # Errors
+    /// `Shape` for a vector of another dimension; what `ask` returned.
+    pub(crate) fn append(&mut self, added: &[(u64, Vec<f32>)], ask: Ask<'_>) -> Result<()> {
         for (row, vector) in added {
             if vector.len() != self.dim {
                 let what = format!("vector of row {row}");
                 return Err(Error::Shape { what, expected: self.dim, found: vector.len() });
             }
-            if self.metric == Metric::Cosine {
-                chunk.norms.push(inverse_norm(&vector));
-            }
-            chunk.rows.push(row);
-            chunk.vectors.extend_from_slice(&vector);
         }
-        if chunk.rows.is_empty() {
+        if added.is_empty() {
             return Ok(());
         }
-        while let Some(last) = self.chunks.pop_if(|last| last.rows.len() <= chunk.rows.len()) {
-            let mut joined = Arc::unwrap_or_clone(last);
-            joined.rows.append(&mut chunk.rows);
-            joined.vectors.append(&mut chunk.vectors);
-            joined.norms.append(&mut chunk.norms);
-            chunk = joined;
+        let (mut rows, mut kept) = (added.len(), self.chunks.len());
+        while let Some(last) = self.chunks[..kept].last().filter(|last| last.rows.len() <= rows) {
+            (rows, kept) = (rows + last.rows.len(), kept - 1);
+        }
+        let mut chunk = Chunk::new(rows, self.dim, ask)?;
+        for joined in self.chunks.drain(kept..) {
+            chunk.rows.extend_from_slice(&joined.rows);
+            chunk.vectors.extend_from_slice(&joined.vectors);
+            chunk.norms.extend_from_slice(&joined.norms);
+        }
+        for (row, vector) in added {
+            if self.metric == Metric::Cosine {
+                chunk.norms.push(inverse_norm(vector));
+            }
+            chunk.rows.push(*row);
+            chunk.vectors.extend_from_slice(vector);
         }
         self.chunks.push(Arc::new(chunk));
         Ok(())
@@ -103,6 +132,8 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     #[test]
@@ -110,7 +141,7 @@ mod tests {
         let mut tail = Tail::new(2, Metric::Cosine);
         let mut old = None;
         for row in 0..1000_u16 {
-            tail.append(vec![(u64::from(row), vec![f32::from(row), 1.0])]).unwrap();
+            tail.append(&[(u64::from(row), vec![f32::from(row), 1.0])], &|_| Ok(Box::new(()))).unwrap();
             if row == 499 {
                 old = Some(tail.clone());
             }
@@ -120,6 +151,35 @@ mod tests {
         assert_eq!(tail.vector(700), Some([700.0, 1.0].as_slice()));
         let old = old.unwrap();
         assert_eq!((old.len(), old.vector(700)), (500, None));
-        assert!(tail.append(vec![(1000, vec![1.0])]).is_err());
+        assert!(tail.append(&[(1000, vec![1.0])], &|_| Ok(Box::new(()))).is_err());
+    }
+
+    struct Part(Arc<AtomicU64>, u64);
+
+    impl Drop for Part {
+        fn drop(&mut self) {
+            self.0.fetch_sub(self.1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_is_allocated_and_goes_with_the_chunks() {
+        let held = Arc::new(AtomicU64::new(0));
+        let ask = |bytes| -> Result<Held> {
+            held.fetch_add(bytes, Ordering::Relaxed);
+            Ok(Box::new(Part(Arc::clone(&held), bytes)))
+        };
+        let mut tail = Tail::new(3, Metric::Cosine);
+        for row in 0..100_u16 {
+            tail.append(&[(u64::from(row), vec![1.0, 2.0, f32::from(row)])], &ask).unwrap();
+            let allocated = |chunk: &Arc<Chunk>| {
+                8 * chunk.rows.capacity() + 4 * (chunk.vectors.capacity() + chunk.norms.capacity())
+            };
+            assert_eq!(held.load(Ordering::Relaxed), to_u64(tail.chunks.iter().map(allocated).sum()));
+        }
+        drop(tail);
+        assert_eq!(held.load(Ordering::Relaxed), 0);
+        let refused = |_| Err(Error::Memory { what: "the tail".into(), needs: 24, left: 0 });
+        assert!(Tail::new(3, Metric::L2).append(&[(1, vec![0.0; 3])], &refused).is_err());
     }
 }

@@ -40,6 +40,11 @@ impl TopK {
         TopK { k, kept: Vec::new(), floor: None }
     }
 
+    /// The most memory that a list of `k` takes: somewhat more than twice as many rows, in a vector that doubles.
+    pub(crate) fn bytes(k: usize) -> usize {
+        size_of::<Best>().saturating_mul(k.saturating_mul(5).saturating_add(1024))
+    }
+
     /// Whether one of these scores may be good enough. Cheaper than to offer each.
     pub(crate) fn wants_any(&self, scores: &[f32]) -> bool {
         // NaN is not below the floor: `offer` decides. Counted to the end, so that the compiler makes vector instructions.

@@ -186,6 +186,7 @@ impl Failure {
                     (expected, found) = (json!(wanted), json!(it));
                 }
                 Error::Limit { found: it, max, .. } => (expected, found) = (json!(max), json!(it)),
+                Error::Memory { needs, left, .. } => (expected, found) = (json!(needs), json!(left)),
                 Error::Model { expected: wanted, found: it } => {
                     (expected, found) = (json!(wanted), json!(it));
                 }
@@ -214,6 +215,7 @@ fn hint(error: &Error) -> Option<String> {
             format!("`--model none` or `--dim {found}` makes a new store for such vectors")
         }
         Error::Corrupt { .. } => "`vdb check --deep FILE` names everything that is damaged".into(),
+        Error::Memory { .. } => "`--memory SIZE` sets the budget".into(),
         Error::Version { .. } => "a newer version of vdb has written the file: use that".into(),
         Error::Poisoned { .. } => "free some space or repair the disk, then run the command again".into(),
         Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {

@@ -30,7 +30,6 @@ pub(crate) const LATER: [(&[&str], &[&str]); 5] = [
         &[
             "--format csv",
             "--format parquet",
-            "--format npy",
             "--format faiss",
             "--format langchain-faiss",
             "--format chroma",

@@ -17,6 +17,7 @@ mod model;
 mod open;
 mod output;
 mod progress;
+mod resident;
 mod shown;
 mod source;
 mod start;

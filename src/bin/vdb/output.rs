@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::RawValue;
-use vdb::{CancelToken, Control, Document, Error, Progress};
+use serde_json::{Value, json};
+use vdb::{CancelToken, Control, Document, Error, MemoryUse, Progress, Store};
 
 use crate::args::Color;
 use crate::failure::{Failure, Result};
@@ -170,6 +170,15 @@ impl Output {
 
     /// Watches and stops a long call.
     pub(crate) fn control(&self) -> Control {
+        self.watch(None)
+    }
+
+    /// The same, and shows the memory of the store.
+    pub(crate) fn control_of(&self, store: &Store) -> Control {
+        self.watch(Some(store.clone()))
+    }
+
+    fn watch(&self, store: Option<Store>) -> Control {
         let control = Control::new().cancel(&self.cancel);
         let is_watched = self.json || std::io::stderr().is_terminal();
         if self.quiet || !is_watched {
@@ -177,13 +186,25 @@ impl Output {
         }
         let meter = if self.json { Meter::lines(progress_line) } else { Meter::bar() };
         let meter = Arc::new(meter);
-        control.on_progress(move |progress| meter.show(progress))
+        control.on_progress(move |progress| meter.show(progress, || store.as_ref().map(Store::memory)))
     }
 }
 
-fn progress_line(progress: Progress) {
-    let data = json!({"stage": progress.stage, "done": progress.done, "total": progress.total});
+fn progress_line(progress: Progress, memory: Option<&MemoryUse>) {
+    let memory = memory.map(memory_json);
+    let data = json!({
+        "stage": progress.stage, "done": progress.done, "total": progress.total, "memory": memory,
+    });
     let _ = writeln!(std::io::stderr(), "{}", line("progress", &data));
+}
+
+/// The memory of a store against its budget.
+pub(crate) fn memory_json(memory: &MemoryUse) -> Value {
+    let parts = memory.components.iter().filter(|share| share.peak > 0);
+    let parts: serde_json::Map<String, Value> = parts
+        .map(|share| (share.component.to_owned(), json!({"bytes": share.bytes, "peak": share.peak})))
+        .collect();
+    json!({"budget": memory.budget, "granted": memory.granted, "peak": memory.peak, "components": parts})
 }
 
 fn picture(failure: &Failure) -> String {

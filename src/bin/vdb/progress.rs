@@ -3,8 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use vdb::Progress;
+use vdb::{MemoryUse, Progress};
 
 /// How long a call is silent.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -13,12 +14,15 @@ const DRAWS: u8 = 20;
 /// The time between two JSON Lines.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// Writes a line.
+pub(crate) type Write = fn(Progress, Option<&MemoryUse>);
+
 /// Where progress goes.
 pub(crate) enum Meter {
     /// A bar.
     Bar(Mutex<Bar>),
     /// Lines, written by this function.
-    Lines(Mutex<Instant>, fn(Progress)),
+    Lines(Mutex<Instant>, Write),
 }
 
 /// A bar, or none yet.
@@ -34,21 +38,21 @@ impl Meter {
     }
 
     /// A line now and then.
-    pub(crate) fn lines(write: fn(Progress)) -> Self {
+    pub(crate) fn lines(write: Write) -> Self {
         // The first line comes when the patience is over.
         Meter::Lines(Mutex::new(Instant::now() + PATIENCE), write)
     }
 
-    /// Shows how far the call has come.
-    pub(crate) fn show(&self, progress: Progress) {
+    /// Shows how far the call has come, and with how much memory.
+    pub(crate) fn show(&self, progress: Progress, memory: impl FnOnce() -> Option<MemoryUse>) {
         match self {
-            Meter::Bar(bar) => bar.lock().unwrap_or_else(PoisonError::into_inner).show(progress),
+            Meter::Bar(bar) => bar.lock().unwrap_or_else(PoisonError::into_inner).show(progress, memory),
             Meter::Lines(next, write) => {
                 let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
                 let now = Instant::now();
                 if now >= *next {
                     *next = now + INTERVAL;
-                    write(progress);
+                    write(progress, memory().as_ref());
                 }
             }
         }
@@ -56,7 +60,7 @@ impl Meter {
 }
 
 impl Bar {
-    fn show(&mut self, progress: Progress) {
+    fn show(&mut self, progress: Progress, memory: impl FnOnce() -> Option<MemoryUse>) {
         if self.started.elapsed() < PATIENCE {
             return;
         }
@@ -64,10 +68,14 @@ impl Bar {
             let target = ProgressDrawTarget::stderr_with_hz(DRAWS);
             ProgressBar::with_draw_target(progress.total, target).with_elapsed(PATIENCE)
         });
+        if let Some(memory) = memory() {
+            let size = |bytes| ByteSize::b(bytes).display().iec();
+            bar.set_prefix(format!("{} of {} memory", size(memory.granted), size(memory.budget)));
+        }
         if bar.message() != progress.stage {
             let template = match progress.total {
-                Some(_) => "{msg} [{bar:30}] {human_pos}/{human_len} {per_sec}, {eta} left",
-                None => "{msg} {human_pos} {per_sec}",
+                Some(_) => "{msg} [{bar:30}] {human_pos}/{human_len} {per_sec}, {eta} left {prefix}",
+                None => "{msg} {human_pos} {per_sec} {prefix}",
             };
             bar.set_style(
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),

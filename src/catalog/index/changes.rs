@@ -14,9 +14,6 @@ use crate::filter::{Entry, entries};
 use crate::json::Fault;
 use crate::limits::FIELDS_MAX;
 
-/// Changes that take more bytes are written before the commit.
-const PENDING_BYTES_MAX: usize = 8 << 20;
-
 /// One posting comes or goes.
 #[derive(Clone, Copy, Debug)]
 struct Change {
@@ -36,8 +33,10 @@ struct Known {
 }
 
 /// What a transaction changes in the index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Changes {
+    /// Changes that take more bytes are written before the commit.
+    bytes_max: usize,
     /// Read at the first change; none in a store without index.
     index: OnceLock<Option<IndexRecord>>,
     index_changed: bool,
@@ -48,6 +47,19 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    /// None so far; they are written before they take more than `bytes_max`. Memory: at most three times that, for lists
+    /// double when they grow, and are sorted.
+    pub(crate) fn within(bytes_max: usize) -> Self {
+        Changes {
+            bytes_max,
+            index: OnceLock::new(),
+            index_changed: false,
+            fields: HashMap::new(),
+            keys: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
     /// A document comes.
     pub(crate) fn add(&mut self, tables: &mut Tables<'_>, row: u64, metadata: &str) -> Result<()> {
         if !self.is_there(tables)? {
@@ -171,7 +183,7 @@ impl Changes {
 
     fn write_when_large(&mut self, tables: &mut Tables<'_>) -> Result<()> {
         let bytes = self.keys.len() + self.pending.len() * size_of::<Change>();
-        if bytes > PENDING_BYTES_MAX { self.write(tables) } else { Ok(()) }
+        if bytes > self.bytes_max { self.write(tables) } else { Ok(()) }
     }
 
     /// Writes what waits into the tables; after that they show everything.

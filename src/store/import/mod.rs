@@ -2,6 +2,7 @@
 
 mod directory;
 mod jsonl;
+mod npy;
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -11,29 +12,43 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::memory::{Component, Grant};
 use super::{ConflictPolicy, Control, Snapshot, Store, WriteTxn};
 use crate::codec::{to_u64, to_usize};
 use crate::document::{Document, JsonFields};
 use crate::error::{Error, Result};
+use crate::limits::LINE_BYTES_MAX;
 
 /// A batch becomes durable after so long, or after so many documents.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_DOCUMENTS: u64 = 20_000;
-/// Documents checked and written together; fewer when each has to be embedded.
+/// Documents checked and written together; fewer when each has to be embedded, and when they are large.
 const BATCH: usize = 512;
 const BATCH_TO_EMBED: usize = 64;
+const BATCH_BYTES: usize = 1 << 20;
+/// What a batch takes for each of its bytes: as it was read, and as it is added.
+const BATCH_TIMES: u64 = 3;
+/// What reading takes besides, in bytes.
+const READER_BYTES: u64 = 2 << 20;
+/// A line takes at most one part in so many of the memory that is left.
+const LINE_PARTS: u64 = 8;
+/// What is kept of each document until the commit, besides its id.
+const CHANGED_BYTES: usize = 96;
 
 /// What the sources are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImportFormat {
-    /// A directory is a directory, anything else is JSON Lines. The default.
+    /// A directory is a directory, a file whose name ends in `.npy` an array, anything else JSON Lines. The default.
     #[default]
     Auto,
     /// One document in JSON a line.
     Jsonl,
     /// A directory of `.txt` and `.md` files: one document a file, with its path as id, and size and time as metadata.
     Directory,
+    /// An array of NumPy (`.npy`, version 1 to 3) of f2, f4 or f8, little-endian: a document a row. The file of the same name
+    /// that ends in `.jsonl`, if there is one, has a line for each row with its id, text and metadata.
+    Npy,
 }
 
 /// What happens to a document that cannot be read or added.
@@ -183,7 +198,7 @@ impl Import {
             if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
                 return Ok(());
             }
-            let Some(row) = self.rows(path)?.next().transpose()? else { continue };
+            let Some(row) = self.rows(path, line_max(store))?.next().transpose()? else { continue };
             let fault = match row.document {
                 Err(fault) => fault,
                 Ok(document) => match store.write()?.add([document]) {
@@ -200,34 +215,51 @@ impl Import {
         Ok(())
     }
 
-    /// The documents of a source.
-    fn rows<'a>(&'a self, path: &'a Path) -> Result<Box<dyn Iterator<Item = Result<Row>> + 'a>> {
+    /// The documents of a source, whose lines may have so many bytes.
+    fn rows<'a>(
+        &'a self,
+        path: &'a Path,
+        line_max: u64,
+    ) -> Result<Box<dyn Iterator<Item = Result<Row>> + 'a>> {
         let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::NotFound { what: "source", name: path.display().to_string() }
             }
             _ => Error::Io { op: "read", path: path.to_owned(), source },
         })?;
-        let is_directory = match self.format {
-            ImportFormat::Auto => metadata.is_dir(),
-            ImportFormat::Directory => true,
-            ImportFormat::Jsonl => false,
+        let is_array = path.extension().is_some_and(|extension| extension == "npy");
+        let format = match self.format {
+            ImportFormat::Auto if metadata.is_dir() => ImportFormat::Directory,
+            ImportFormat::Auto if is_array => ImportFormat::Npy,
+            ImportFormat::Auto => ImportFormat::Jsonl,
+            given => given,
         };
-        Ok(if is_directory {
-            Box::new(directory::rows(path))
-        } else {
-            Box::new(jsonl::rows(path, &self.fields)?)
+        Ok(match format {
+            ImportFormat::Directory => Box::new(directory::rows(path)),
+            ImportFormat::Npy => npy::rows(path, &self.fields, line_max)?,
+            ImportFormat::Auto | ImportFormat::Jsonl => Box::new(jsonl::rows(path, &self.fields, line_max)?),
         })
     }
 }
 
+/// The longest line that can be added with the memory that is left.
+fn line_max(store: &Store) -> u64 {
+    to_u64(LINE_BYTES_MAX).min(store.accountant().left() / LINE_PARTS)
+}
+
 /// One document of a source, or why it is none.
 struct Row {
-    /// The line, from 1; of a directory, the number of the file.
+    /// The line, from 1; of a directory, the number of the file; of an array, the row.
     number: u64,
     /// What it was read from, for [`OnError::Collect`].
     raw: String,
     document: Result<Document>,
+}
+
+impl Row {
+    fn bytes(&self) -> usize {
+        self.raw.len() + self.document.as_ref().map_or(0, Document::bytes)
+    }
 }
 
 /// An import that is going on.
@@ -247,6 +279,9 @@ struct Run<'a, F> {
     since: Instant,
     collected: Option<File>,
     summary: ImportSummary,
+    /// What reading and a batch take, and besides that the ids in `changed`.
+    grant: Grant,
+    grant_before: u64,
 }
 
 impl<'a, F: FnMut(Committed)> Run<'a, F> {
@@ -258,6 +293,7 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
             }
             OnError::Stop | OnError::Skip => None,
         };
+        let needs = BATCH_TIMES * to_u64(BATCH_BYTES) + READER_BYTES;
         Ok(Run {
             import,
             store,
@@ -272,6 +308,8 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
             since: Instant::now(),
             collected,
             summary: ImportSummary::default(),
+            grant: store.accountant().grant(Component::Importing, "an import", needs)?,
+            grant_before: needs,
         })
     }
 
@@ -280,10 +318,25 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
         let batch = if self.store.embedder().is_some() { BATCH_TO_EMBED } else { BATCH };
         let batch_max = batch.min(to_usize(self.commit_every()));
         let import = self.import;
-        for row in import.rows(path)? {
-            self.batch.push(row?);
-            if self.batch.len() >= batch_max {
+        let mut bytes = 0;
+        for row in import.rows(path, line_max(self.store))? {
+            let mut row = row?;
+            bytes += row.bytes();
+            let large = BATCH_TIMES * to_u64(bytes.saturating_sub(BATCH_BYTES));
+            let memory = self.store.accountant();
+            let granted = memory.grant(Component::Importing, "importing so large a document", large);
+            let _granted = match granted {
+                Ok(grant) => Some(grant),
+                Err(fault) => {
+                    bytes -= row.bytes();
+                    row = Row { number: row.number, raw: String::new(), document: Err(fault) };
+                    None
+                }
+            };
+            self.batch.push(row);
+            if self.batch.len() >= batch_max || bytes >= BATCH_BYTES {
                 self.flush()?;
+                bytes = 0;
             }
         }
         self.flush()
@@ -304,7 +357,10 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
                     if self.is_known(&document)? {
                         self.summary.skipped += 1;
                     } else {
-                        self.changed.extend(document.id_ref().map(str::to_owned));
+                        if let Some(id) = document.id_ref().filter(|&id| !self.changed.contains(id)) {
+                            self.grant.grow("an import", to_u64(id.len() + CHANGED_BYTES))?;
+                            self.changed.insert(id.to_owned());
+                        }
                         documents.push((row.number, row.raw, document));
                     }
                 }
@@ -406,7 +462,8 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
             self.summary.parts += report.parts;
             self.summary.truncated += report.truncated;
             self.before = self.store.snapshot()?;
-            self.changed.clear();
+            self.changed = HashSet::new();
+            self.grant.resize("an import", self.grant_before)?;
         }
         let documents = self.summary.added + self.summary.updated + self.summary.skipped;
         (self.committed)(Committed { documents, row: self.rows });

@@ -3,9 +3,12 @@
 use std::num::NonZero;
 
 use super::*;
+use crate::codec::to_u64;
+use crate::storage::{BlobDraft, Naming};
 use crate::store::indexing::publish;
 use crate::vector::hnsw::hostile::damage;
-use crate::vector::hnsw::{self, Codes, Params};
+use crate::vector::hnsw::in_memory::build_in_memory;
+use crate::vector::hnsw::{Codes, Params};
 
 const ROWS: usize = 6000;
 const DIM: usize = 16;
@@ -33,12 +36,15 @@ fn an_index_that_lies_costs_recall_and_no_more() {
     let params = Params { ef_construction: 16, m: 4, ..Params::new(Codes::Sq8) };
     let block = segment.block().unwrap();
     let sound =
-        hnsw::build(&block, snapshot.view().metric, params, NonZero::<usize>::MIN, &|_| Ok(())).unwrap();
+        build_in_memory(&block, snapshot.view().metric, params, NonZero::<usize>::MIN, &|_| Ok(())).unwrap();
+    let container = Arc::clone(&store.file().unwrap().container);
     let (mut used, mut refused) = (0, 0);
     for _ in 0..ATTEMPTS {
         let mut bytes = sound.to_vec();
         damage(&mut bytes, &mut words);
-        assert!(publish(&store, &segment, &bytes, &Control::new()).unwrap());
+        let draft = BlobDraft::new(&container, to_u64(bytes.len()), Naming::AfterSync).unwrap();
+        draft.write_at(&bytes, 0).unwrap();
+        assert!(publish(&store, &container, &segment, draft).unwrap());
         let query = Query::vector(vector(&mut words)).recall(0.5);
         let exact = store.search(&query.clone().exact()).unwrap();
         let found = store.snapshot().unwrap().explain(&query).unwrap();

@@ -67,7 +67,7 @@ pub(in crate::store) fn check(
         note(checked)?;
     }
     if let Some(tally) = tally.filter(|_| whole) {
-        let live = rows - &*view.dead;
+        let live = rows - &**view.dead;
         let differ = &live ^ &tally.rows;
         let same = match differ.min() {
             None => Ok(()),

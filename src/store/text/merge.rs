@@ -7,6 +7,7 @@ use crate::catalog::{self, Table, TextRecord, TextSegmentRecord};
 use crate::codec::key;
 use crate::error::Result;
 use crate::storage::{BlobRecord, Unnamed};
+use crate::store::memory::Component;
 use crate::store::merge::Goal;
 use crate::store::{Control, OpenOptions, Snapshot, Store, WriteTxn};
 use crate::text::memory;
@@ -53,7 +54,13 @@ pub(in crate::store) fn merge_some(
     step: &dyn Fn(u64) -> Result<()>,
 ) -> Result<bool> {
     let container = Arc::clone(snapshot.txn().container());
+    let (rows, bytes) = sources
+        .iter()
+        .fold((0, 0), |(rows, bytes), source| (rows + source.layout().rows, bytes + source.bytes()));
+    let needs = memory::merge_bytes(rows, bytes);
+    let grant = store.accountant().grant(Component::Text, "merging text segments", needs)?;
     let built = merge(sources, &snapshot.view().dead, &container, step)?;
+    drop(grant);
     let mut unnamed = Unnamed::new(&container);
     if let Some((_, place)) = &built {
         unnamed.add(place);

@@ -194,7 +194,7 @@ impl Snapshot {
         let view = self.view();
         let documents = |clause| -> Result<RoaringTreemap> {
             let rows = matching(corpus, clause)?;
-            Ok((rows - &*view.dead).iter().map(|row| view.owner(row)).collect())
+            Ok((rows - &**view.dead).iter().map(|row| view.owner(row)).collect())
         };
         let mut first_rows = view.first_rows();
         for clause in &query.required {

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::limits::TEXT_TAIL_ROWS_MAX;
 use crate::storage::{BlobRecord, Container, Naming, Run};
 use crate::store::OpenOptions;
+use crate::store::memory::{Accountant, Component, Grant};
 use crate::store::snapshot::document_row;
 use crate::text::analyzer::Analyzer;
 use crate::text::segment::Layout;
@@ -29,6 +30,8 @@ pub(in crate::store) struct NewText {
     postings_max: u64,
     postings: Postings,
     finished: Vec<(Layout, BlobRecord)>,
+    /// What postings and a segment take, from the first on that is made.
+    grant: Grant,
 }
 
 impl NewText {
@@ -37,6 +40,7 @@ impl NewText {
         container: &Arc<Container>,
         tables: &Tables<'_>,
         options: &OpenOptions,
+        accountant: &Arc<Accountant>,
     ) -> Result<Option<Self>> {
         let Some(record) = catalog::text(tables)? else { return Ok(None) };
         Ok(Some(NewText {
@@ -48,6 +52,7 @@ impl NewText {
             postings_max: memory::postings_max(options.budget()),
             postings: Postings::default(),
             finished: Vec::new(),
+            grant: accountant.nothing(Component::Text),
         }))
     }
 
@@ -82,6 +87,7 @@ impl NewText {
     pub(in crate::store) fn take_tail(&mut self, tables: &Tables<'_>, counters: &Counters) -> Result<()> {
         let Some(analyzer) = &self.analyzer else { return Ok(()) };
         if self.record.tail_bytes > 0 {
+            self.grant.resize("indexing texts", memory::write_bytes(self.postings_max))?;
             let (container, finished) = (&self.container, &mut self.finished);
             let (postings, max) = (&mut self.postings, self.postings_max);
             tables.scan(Table::Documents, &key(self.record.tail_from), &mut |row, value| {

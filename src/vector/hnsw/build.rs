@@ -1,41 +1,62 @@
-//! Builds an index: codes first, then the graph over them, row by row, in memory of the exact size.
+//! Builds an index: codes first, into the file, then the graph over them, row by row, in memory of the exact size.
 
 use std::num::NonZero;
-use std::sync::Mutex;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memmap2::MmapMut;
-
-use super::sections::{Sections, Shape, Writable};
+use super::sections::{CURVE_BYTES, Content, Sections, Shape};
 use super::{Params, curve, pieces};
-use crate::codec::to_u64;
+use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::storage::Bytes;
+use crate::storage::{BlobDraft, Bytes, PAGE_BYTES};
 use crate::vector::exact::{Block, INVERSE_NORMS};
 use crate::vector::faiss::{self, GraphBuilder};
 use crate::vector::kernel;
 
-/// The rows that a thread encodes or links at a time; between two such pieces it can be stopped.
+/// The rows that a thread links at a time; between two such pieces it can be stopped.
 pub(super) const PIECE_ROWS: usize = 16;
+/// The bytes of vectors that a thread encodes at a time.
+const ENCODE_BYTES: usize = 256 << 10;
 
 /// Called now and then with the number of rows that are done, from any of the threads; an error stops the build.
 pub(crate) type Step<'a> = &'a (dyn Fn(u64) -> Result<()> + Sync);
 
-/// Builds the index of a block, as one blob.
+/// Where an index is written, in any order, and its codes are read from while the graph is built.
+pub(crate) trait Draft: Sync {
+    /// Writes at an offset. Threads do so at once.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
+
+    /// What was written to a range that begins at a page, and is not written while it is held.
+    fn map(&self, range: Range<u64>) -> Result<Bytes>;
+}
+
+impl Draft for BlobDraft {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        BlobDraft::write_at(self, bytes, offset)
+    }
+
+    fn map(&self, range: Range<u64>) -> Result<Bytes> {
+        BlobDraft::map(self, range)
+    }
+}
+
+/// Builds the index of a block, into a draft that `open` makes of the length that it is given.
 ///
 /// Under cosine it is made of unit vectors. With one thread the graph is the one that FAISS builds with one thread; with
 /// more it depends on their turns. Some rows are held out until the others are linked, to measure recall with.
-/// Memory: [`super::build_bytes`], all of it anonymous. Cost: some 3,000 rows of 384 values a second and thread.
+/// Memory: [`super::build_bytes`], all of it anonymous; codes are in the draft alone. Cost: some 3,000 rows of 384 values a
+/// second and thread.
 /// # Errors
-/// `Invalid` for parameters out of range; `Unavailable` when memory is short; what `step` returned.
-pub(crate) fn build(
+/// `Invalid` for parameters out of range; `Unavailable` when memory is short; what the draft and `step` returned.
+pub(crate) fn build<D: Draft>(
     block: &Block<'_>,
     metric: Metric,
     params: Params,
     threads: NonZero<usize>,
+    open: impl FnOnce(u64) -> Result<D>,
     step: Step<'_>,
-) -> Result<Bytes> {
+) -> Result<D> {
     faiss::ready()?;
     let rows = block.len();
     let mut shape = Shape {
@@ -49,38 +70,37 @@ pub(crate) fn build(
         max_level: if rows == 0 { -1 } else { 0 },
     };
     shape.check().map_err(|reason| Error::invalid("index", reason))?;
-    let (mut levels, mut order) = (zeros::<u8>(rows)?, zeros::<i32>(rows)?);
+    let (mut levels, mut order) = (filled(rows, 0_u8)?, filled(rows, 0_i32)?);
     faiss::hnsw_plan(params.m, &mut levels, &mut order)?;
     if let Some(&first) = order.first() {
         shape.entry_point = first;
         shape.max_level = levels.iter().max().map_or(-1, |&most| i32::from(most) - 1);
     }
     let sections = Sections::plan(shape, &levels)?;
-    let mut map = anonymous(sections.len())?;
-    let mut parts = sections.write(&mut map)?;
-    parts.levels.copy_from_slice(&levels);
-    drop(levels);
+    let draft = open(to_u64(sections.len()))?;
     let work = Work { block, metric, threads, step, done: AtomicU64::new(0) };
-    work.fill(sections.shape(), &mut parts, &order)?;
-    map.make_read_only().map(Bytes::Mapped).map_err(|error| no_memory(sections.len(), &error))
+    work.fill(&sections, &draft, &levels, &order)?;
+    Ok(draft)
 }
 
-/// So many zeros, in no more memory than they take.
-fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>> {
+/// So many equal values, in no more memory than they take.
+fn filled<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
     let mut all = Vec::new();
-    all.try_reserve_exact(count).map_err(|error| no_memory(count * size_of::<T>(), &error))?;
-    all.resize(count, T::default());
+    all.try_reserve_exact(count).map_err(|error| Error::Unavailable {
+        feature: "building an index",
+        reason: format!("{} bytes of memory cannot be had: {error}", count.saturating_mul(size_of::<T>())),
+    })?;
+    all.resize(count, value);
     Ok(all)
 }
 
-/// Zero bytes that go back to the system when they are dropped.
-fn anonymous(bytes: usize) -> Result<MmapMut> {
-    MmapMut::map_anon(bytes).map_err(|error| no_memory(bytes, &error))
+/// The most bytes that a thread takes to encode rows: their vectors and codes.
+pub(super) fn encode_bytes(params: Params, dim: usize) -> usize {
+    encode_rows(dim) * (4 * dim + params.codes.bytes(dim))
 }
 
-fn no_memory(bytes: usize, cause: &dyn std::fmt::Display) -> Error {
-    let reason = format!("{bytes} bytes of memory cannot be had: {cause}");
-    Error::Unavailable { feature: "building an index", reason }
+fn encode_rows(dim: usize) -> usize {
+    (ENCODE_BYTES / (4 * dim)).max(1)
 }
 
 struct Work<'a> {
@@ -93,14 +113,42 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Fills the sections; `order` is that in which rows are linked.
-    fn fill(&self, shape: &Shape, parts: &mut Writable<'_>, order: &[i32]) -> Result<()> {
-        parts.links.fill(-1);
-        self.train(parts.ranges);
-        self.encode(shape, parts.ranges, parts.codes)?;
-        let Some((_, rest)) = order.split_first() else { return Ok(()) };
-        let mut graph = GraphBuilder::new(shape, parts.levels, parts.ranges, parts.links, parts.codes)?;
+    fn fill(&self, sections: &Sections, draft: &dyn Draft, levels: &[u8], order: &[i32]) -> Result<()> {
+        let shape = sections.shape();
+        let mut ranges = filled(shape.codes.trained(shape.dim), 0.0)?;
+        self.train(&mut ranges);
+        self.encode(sections, &ranges, draft)?;
+        let mut links = filled(sections.link_count(), -1)?;
+        let mut curve = [0; CURVE_BYTES];
+        if let Some((_, rest)) = order.split_first() {
+            self.link_all(sections, &ranges, draft, levels, &mut links, rest, &mut curve)?;
+        }
+        let content = Content { levels, links: &links, ranges: &ranges, curve: &curve };
+        sections.write(&content, &mut |piece, at| {
+            (self.step)(self.done.load(Ordering::Relaxed))?;
+            draft.write_at(piece, at)
+        })
+    }
+
+    /// Links all rows but the first, and measures the recall among the way.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one index")]
+    fn link_all(
+        &self,
+        sections: &Sections,
+        ranges: &[f32],
+        draft: &dyn Draft,
+        levels: &[u8],
+        links: &mut [i32],
+        rest: &[i32],
+        section: &mut [u8],
+    ) -> Result<()> {
+        let (shape, codes) = (sections.shape(), sections.codes_range());
+        let begin = codes.start - codes.start % to_usize(PAGE_BYTES);
+        let map = draft.map(to_u64(begin)..to_u64(codes.end))?;
+        let codes = map.get(codes.start - begin..).unwrap_or_default();
+        let mut graph = GraphBuilder::new(shape, levels, ranges, links, codes)?;
         // The last of the order are rows of the lowest level, shuffled: a fair sample that costs nothing.
-        let (linked, held_out) = rest.split_at(rest.len() - curve::sample(order.len()));
+        let (linked, held_out) = rest.split_at(rest.len() - curve::sample(rest.len() + 1));
         self.link(&graph, linked)?;
         let measured = curve::measure(
             &curve::Measure { block: self.block, metric: self.metric, codes: shape.codes, held_out },
@@ -108,7 +156,7 @@ impl Work<'_> {
             self.threads,
             &|| (self.step)(self.done.load(Ordering::Relaxed)),
         )?;
-        measured.encode(parts.curve);
+        measured.encode(section);
         self.link(&graph, held_out)
     }
 
@@ -157,21 +205,19 @@ impl Work<'_> {
         }
     }
 
-    fn encode(&self, shape: &Shape, ranges: &[f32], codes: &mut [u8]) -> Result<()> {
-        let (dim, bytes) = (shape.dim, shape.codes.bytes(shape.dim));
-        let pieces = shape.rows.div_ceil(PIECE_ROWS);
-        let parts = Mutex::new(codes.chunks_mut(PIECE_ROWS * bytes).enumerate());
-        pieces::for_each(pieces, self.threads, &|_| {
-            let next = parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-            let Some((piece, codes)) = next else { return Ok(()) };
-            let mut vectors = vec![0.0; codes.len() / bytes * dim];
+    fn encode(&self, sections: &Sections, ranges: &[f32], draft: &dyn Draft) -> Result<()> {
+        let (shape, begin) = (sections.shape(), sections.codes_range().start);
+        let (dim, bytes, rows) = (shape.dim, shape.codes.bytes(shape.dim), encode_rows(shape.dim));
+        pieces::for_each(shape.rows.div_ceil(rows), self.threads, &|piece| {
+            (self.step)(0)?;
+            let first = piece * rows;
+            let count = rows.min(shape.rows - first);
+            let (mut vectors, mut codes) = (vec![0.0; count * dim], vec![0; count * bytes]);
             for (row, vector) in vectors.chunks_exact_mut(dim).enumerate() {
-                self.vector(piece * PIECE_ROWS + row, vector);
+                self.vector(first + row, vector);
             }
-            if piece % 64 == 0 {
-                (self.step)(0)?;
-            }
-            faiss::encode(shape.codes.number(), dim, ranges, &vectors, codes)
+            faiss::encode(shape.codes.number(), dim, ranges, &vectors, &mut codes)?;
+            draft.write_at(&codes, to_u64(begin + first * bytes))
         })
     }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::MmapMut;
 
-use super::{Codes, Index, Params, Sections, Wanted, build};
+use super::in_memory::build_in_memory;
+use super::{Codes, Index, Params, Sections, Wanted};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::storage::Bytes;
@@ -80,7 +81,7 @@ fn sound(codes: Codes, metric: Metric, dim: usize, rows: usize, m: i32) -> Resul
     let norms: Vec<f32> = vectors.chunks_exact(dim).map(inverse_norm).collect();
     let block = Block::new(&vectors, dim, Some(&norms), Rows::From(0))?;
     let params = Params { codes, m, ef_construction: 8 };
-    let blob = Arc::new(build(&block, metric, params, NonZero::<usize>::MIN, &|_| Ok(()))?);
+    let blob = Arc::new(build_in_memory(&block, metric, params, NonZero::<usize>::MIN, &|_| Ok(()))?);
     built.insert(key, Arc::clone(&blob));
     Ok(blob)
 }

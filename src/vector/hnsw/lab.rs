@@ -2,9 +2,10 @@
 
 use std::num::NonZero;
 
-use super::{Codes, Index, Params, Wanted, build, build_bytes, search_bytes};
+use super::{Codes, Index, Params, SearchBytes, Wanted, build, build_bytes, search_bytes};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
+use crate::storage::{Blob, BlobDraft, Naming, OpenFile, Sabotage, Settings, memory_file};
 use crate::vector::exact::{Block, Query, Rows, Selection, scan, scan_positions};
 use crate::vector::kernel::inverse_norm;
 use crate::vector::topk::{Best, TopK};
@@ -17,6 +18,8 @@ pub struct Lab {
     vectors: Vec<f32>,
     norms: Vec<f32>,
     index: Index,
+    /// Where the index is: a file without a name, whose pages are not anonymous memory.
+    _file: OpenFile,
 }
 
 impl Lab {
@@ -33,9 +36,13 @@ impl Lab {
     ) -> Result<Self> {
         let norms: Vec<f32> = vectors.chunks_exact(dim).map(inverse_norm).collect();
         let block = Block::new(&vectors, dim, Some(&norms), Rows::From(0))?;
-        let blob = build(&block, metric, params(codes)?, threads, &|_| Ok(()))?;
-        let index = Index::open(blob)?;
-        Ok(Lab { dim, metric, vectors, norms, index })
+        let settings = Settings { cache_bytes: 0, sync: false, sabotage: Sabotage::default() };
+        let file = memory_file(settings)?;
+        let open = |len| BlobDraft::new(&file.container, len, Naming::AfterSync);
+        let draft = build(&block, metric, params(codes)?, threads, open, &|_| Ok(()))?;
+        let blob = Blob::open(&file.container, draft.finish()?, "index")?;
+        let index = Index::open(blob.into_bytes())?;
+        Ok(Lab { dim, metric, vectors, norms, index, _file: file })
     }
 
     /// The rows of the best `k`, found by the index.
@@ -93,7 +100,8 @@ pub fn memory_to_build(rows: usize, dim: usize, codes: &str, threads: usize) -> 
 
 /// The memory of searches, in bytes: what is kept from the first on, and what each at a time adds.
 pub fn memory_to_search(rows: usize, dim: usize, effort: usize, candidates: usize) -> (usize, usize) {
-    search_bytes(rows, dim, effort, candidates)
+    let SearchBytes { graph, scratch, queues } = search_bytes(rows, dim, effort, candidates);
+    (graph, scratch + queues)
 }
 
 fn params(codes: &str) -> Result<Params> {

@@ -1,9 +1,7 @@
 //! How much anonymous memory building and searching an index takes, known before it is allocated.
 
-use super::build::PIECE_ROWS;
-use super::sections::Shape;
+use super::build::{PIECE_ROWS, encode_bytes};
 use super::{Params, curve};
-use crate::metric::Metric;
 
 /// What the structures of a graph take besides the arrays counted below: FAISS's tables, and locks.
 const GRAPH_BYTES: usize = 128 << 10;
@@ -12,44 +10,47 @@ const THREAD_BYTES: usize = 256 << 10;
 /// The bytes of an entry of FAISS's queues, in a vector that may have doubled to twice what it needs.
 const QUEUE_BYTES: usize = 2 * 8;
 
-/// The most bytes that a build allocates at once, the finished blob among them.
+/// The most bytes that a build allocates at once. The codes are not among them: they are written to the file.
 ///
 /// The number of links is drawn at random; this counts eight standard deviations more than their mean.
 pub(crate) fn build_bytes(rows: usize, dim: usize, params: Params, threads: usize) -> usize {
-    let shape = Shape {
-        codes: params.codes,
-        metric: Metric::L2,
-        dim,
-        rows,
-        m: params.m,
-        ef_construction: params.ef_construction,
-        entry_point: 0,
-        max_level: 0,
-    };
     let m = usize::try_from(params.m).unwrap_or(0).max(2);
     let effort = usize::try_from(params.ef_construction).unwrap_or(0);
     // A row has a level more with the chance 1 / m: the sum has the mean rows / (m - 1), the variance below twice that.
     let mean = rows / (m - 1);
     let links = m * (2 * rows + mean + 8 * (2 * mean).isqrt() + 64);
-    let (order, offsets) = (4 * rows, 8 * (rows + 1));
-    // The levels are drawn before their place in the blob is known.
-    let levels = rows;
+    let (levels, order, offsets) = (rows, 4 * rows, 8 * (rows + 1));
+    // The ranges of the quantiser, and FAISS's copies of them.
+    let trained = 3 * 4 * params.codes.trained(dim);
     // Vectors of a piece; or the queries of a group, padded, with what is kept for each.
-    let piece = (PIECE_ROWS * 4 * dim).max(curve::GROUP * (4 * dim + 256 + 2048));
+    let piece =
+        (PIECE_ROWS * 4 * dim).max(curve::GROUP * (4 * dim + 256 + 2048)).max(encode_bytes(params, dim));
     // A queue of candidates that may hold every neighbour of all that were followed, another of results, and links.
     let queues = QUEUE_BYTES * (effort * (2 * m + 1) + effort + 8 * m) + search_queue(512, 20);
     let thread = THREAD_BYTES + rows + piece + queues;
     let held_out = 32 * curve::sample(rows);
-    shape.blob_bytes(links) + levels + order + offsets + GRAPH_BYTES + held_out + threads * thread
+    4 * links + levels + order + offsets + trained + GRAPH_BYTES + held_out + threads * thread
 }
 
-/// The bytes that an index keeps from its first search on, and those that each search at a time adds; the pool keeps the
-/// latter, too, for the next.
-pub(crate) fn search_bytes(rows: usize, dim: usize, effort: usize, candidates: usize) -> (usize, usize) {
+/// The bytes that searches of an index take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SearchBytes {
+    /// Kept from the first search on.
+    pub(crate) graph: usize,
+    /// For each search at a time, and then kept for the next.
+    pub(crate) scratch: usize,
+    /// For each search, while it goes on.
+    pub(crate) queues: usize,
+}
+
+/// The bytes that searches of so many candidates take.
+pub(crate) fn search_bytes(rows: usize, dim: usize, effort: usize, candidates: usize) -> SearchBytes {
     let (effort, candidates) = (effort.min(rows), candidates.min(rows));
-    let kept = 8 * (rows + 1) + GRAPH_BYTES + 8 * dim;
-    let each = rows + search_queue(effort.max(candidates), candidates) + 8 * dim;
-    (kept, each)
+    SearchBytes {
+        graph: 8 * (rows + 1) + GRAPH_BYTES + 16 * dim,
+        scratch: rows + 8 * dim + (1 << 10),
+        queues: search_queue(effort.max(candidates), candidates),
+    }
 }
 
 /// FAISS's heap of candidates, and the rows that are found: distance, row, and as [`super::index::Near`].

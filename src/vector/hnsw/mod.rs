@@ -11,6 +11,8 @@ mod build;
 mod curve;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod in_memory;
 mod index;
 #[doc(hidden)]
 pub mod lab;
@@ -23,7 +25,7 @@ mod tests;
 pub(crate) use build::build;
 pub(crate) use curve::{Curve, Point};
 pub(crate) use index::{Index, Near, Wanted};
-pub(crate) use memory::{build_bytes, search_bytes};
+pub(crate) use memory::{SearchBytes, build_bytes, search_bytes};
 pub(crate) use sections::{Sections, Shape};
 
 /// How the vectors are kept in an index.

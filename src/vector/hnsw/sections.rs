@@ -28,6 +28,11 @@ const TABLE_OFFSET: usize = MAX_LEVEL_OFFSET + size_of::<u32>() + 16;
 const SECTIONS: usize = 5;
 const HEADER_BYTES: usize = 192;
 const ALIGNMENT: usize = 64;
+/// The places of sections in the table.
+const LINKS_SECTION: usize = 1;
+const CODES_SECTION: usize = 3;
+/// The bytes that are written at a time.
+const WRITE_BYTES: usize = 4 << 20;
 /// Bytes of the section with the recall curve.
 pub(super) const CURVE_BYTES: usize = 256;
 
@@ -87,14 +92,12 @@ pub(crate) struct Sections {
     ranges: [Range<usize>; SECTIONS],
 }
 
-/// The sections of a blob that is being written.
-pub(super) struct Writable<'a> {
-    pub(super) header: &'a mut [u8],
-    pub(super) levels: &'a mut [u8],
-    pub(super) links: &'a mut [i32],
-    pub(super) ranges: &'a mut [f32],
-    pub(super) codes: &'a mut [u8],
-    pub(super) curve: &'a mut [u8],
+/// What a build writes besides the codes, which it wrote before.
+pub(super) struct Content<'a> {
+    pub(super) levels: &'a [u8],
+    pub(super) links: &'a [i32],
+    pub(super) ranges: &'a [f32],
+    pub(super) curve: &'a [u8],
 }
 
 impl Sections {
@@ -188,34 +191,48 @@ impl Sections {
         self.ranges.last().map_or(0, |range| range.end)
     }
 
-    /// Cuts a blob of [`Sections::len`] zero bytes into its sections, and writes the header.
-    pub(super) fn write<'a>(&self, blob: &'a mut [u8]) -> Result<Writable<'a>> {
-        let short = || Error::invalid("blob of an index", "it is shorter than its sections");
-        let mut done = 0;
-        let mut rest = blob;
-        let mut cut = |range: &Range<usize>| {
-            let (_, from) = std::mem::take(&mut rest).split_at_mut_checked(range.start - done)?;
-            let (part, after) = from.split_at_mut_checked(range.len())?;
-            (rest, done) = (after, range.end);
-            Some(part)
-        };
-        let header = cut(&(0..HEADER_BYTES)).ok_or_else(short)?;
-        let mut parts = self.ranges.iter().map(|range| cut(range).ok_or_else(short));
-        let mut next = || parts.next().unwrap_or_else(|| Err(short()));
-        let cast = |error: bytemuck::PodCastError| Error::invalid("blob of an index", error.to_string());
-        let writable = Writable {
-            header,
-            levels: next()?,
-            links: bytemuck::try_cast_slice_mut(next()?).map_err(cast)?,
-            ranges: bytemuck::try_cast_slice_mut(next()?).map_err(cast)?,
-            codes: next()?,
-            curve: next()?,
-        };
-        self.write_header(writable.header);
-        Ok(writable)
+    /// Where the codes are.
+    pub(super) fn codes_range(&self) -> Range<usize> {
+        self.ranges.get(CODES_SECTION).cloned().unwrap_or_default()
     }
 
-    fn write_header(&self, header: &mut [u8]) {
+    /// How many links there are.
+    pub(super) fn link_count(&self) -> usize {
+        self.ranges.get(LINKS_SECTION).map_or(0, Range::len) / size_of::<i32>()
+    }
+
+    /// Gives `write` everything but the codes, and the gaps: pieces with their offsets.
+    pub(super) fn write(
+        &self,
+        content: &Content<'_>,
+        write: &mut dyn FnMut(&[u8], u64) -> Result<()>,
+    ) -> Result<()> {
+        write(&self.header(), 0)?;
+        let mut end = HEADER_BYTES;
+        let parts = [
+            Some(content.levels),
+            Some(bytemuck::cast_slice(content.links)),
+            Some(bytemuck::cast_slice(content.ranges)),
+            None,
+            Some(content.curve),
+        ];
+        for (range, part) in self.ranges.iter().zip(parts) {
+            let gap = [0; ALIGNMENT];
+            write(gap.get(..range.start - end).unwrap_or_default(), to_u64(end))?;
+            end = range.end;
+            let Some(part) = part else { continue };
+            if part.len() != range.len() {
+                let reason = format!("it has {} bytes, expected {}", part.len(), range.len());
+                return Err(Error::invalid("section of an index", reason));
+            }
+            for (piece, at) in part.chunks(WRITE_BYTES).zip((range.start..).step_by(WRITE_BYTES)) {
+                write(piece, to_u64(at))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn header(&self) -> Vec<u8> {
         let shape = &self.shape;
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         let mut fields: Vec<u8> = MAGIC.to_vec();
@@ -238,9 +255,8 @@ impl Sections {
             fields.extend_from_slice(&to_u64(range.start).to_le_bytes());
             fields.extend_from_slice(&to_u64(range.len()).to_le_bytes());
         }
-        for (to, from) in header.iter_mut().zip(fields) {
-            *to = from;
-        }
+        fields.resize(HEADER_BYTES, 0);
+        fields
     }
 
     fn section<'a, T: bytemuck::AnyBitPattern>(&self, bytes: &'a [u8], place: usize) -> Result<&'a [T]> {
@@ -334,11 +350,6 @@ impl Shape {
             self.rows * self.codes.bytes(self.dim),
             CURVE_BYTES,
         ]
-    }
-
-    /// The bytes of an index of this shape with `links` links in all.
-    pub(super) fn blob_bytes(&self, links: usize) -> usize {
-        Sections::lay_out(self.clone(), links).len()
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
     let started = Instant::now();
     let store = open::to_write(&args.file, globals, output)?;
-    let control = output.control();
+    let control = output.control_of(&store);
     let report = store.compact(&control)?;
     drop(control);
     store.close()?;

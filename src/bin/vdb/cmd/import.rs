@@ -13,16 +13,17 @@ use crate::destination::{Cutting, Destination};
 use crate::failure::{Exit, Result};
 use crate::making::Making;
 use crate::output::Output;
+use crate::resident::{Watch, resident};
 
 /// Load many documents; makes FILE when there is none. Run it again after an interruption: it goes on
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The store
     file: PathBuf,
-    /// JSON Lines files, or directories of `.txt` and `.md` files
+    /// JSON Lines files, directories of `.txt` and `.md` files, or arrays of NumPy with a vector a row
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
-    /// What the sources are
+    /// What the sources are; beside an array X.npy, X.jsonl may have a line a row with its id, text and metadata
     #[arg(long, default_value = "auto")]
     format: Format,
     /// What happens to a document whose id exists with another content
@@ -57,6 +58,7 @@ enum Format {
     Auto,
     Dir,
     Jsonl,
+    Npy,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -86,6 +88,7 @@ impl Args {
             Format::Auto => ImportFormat::Auto,
             Format::Dir => ImportFormat::Directory,
             Format::Jsonl => ImportFormat::Jsonl,
+            Format::Npy => ImportFormat::Npy,
         };
         let policy = match self.on_conflict {
             Conflict::Replace => ConflictPolicy::Replace,
@@ -109,7 +112,7 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let to = Destination::find(&args.file, true, &args.making, &args.cutting, globals)?;
     to.rehearse(|store| Ok(args.import().rehearse(store, &args.sources)?))?;
     let store = to.open(output)?;
-    let control = output.control();
+    let (control, watch) = (output.control_of(&store), Watch::start());
     let (mut printed, mut warned) = (Ok(()), false);
     let result = args.import().control(&control).run(&store, &args.sources, |step| {
         if printed.is_ok() {
@@ -124,11 +127,12 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     if !args.no_compact {
         store.compact(&control)?;
     }
+    let granted = store.memory().peak;
     drop(control);
     store.close()?;
     // Documents are wanted whether or not anybody reads of it: status 0 means that they are there.
     printed?;
-    summarise(&summary, started, output)
+    summarise(&summary, (watch, granted), started, output)
 }
 
 fn committed(step: Committed, output: &mut Output) -> Result<()> {
@@ -136,11 +140,17 @@ fn committed(step: Committed, output: &mut Output) -> Result<()> {
     output.step("committed", &data)
 }
 
-fn summarise(summary: &ImportSummary, started: Instant, output: &mut Output) -> Result<Exit> {
+fn summarise(
+    summary: &ImportSummary,
+    (watch, granted): (Watch, u64),
+    started: Instant,
+    output: &mut Output,
+) -> Result<Exit> {
     let seconds = started.elapsed().as_secs_f64();
     let data = json!({
         "added": summary.added, "updated": summary.updated, "skipped": summary.skipped, "failed": summary.failed,
-        "parts": summary.parts, "truncated": summary.truncated, "seconds": seconds, "peak_memory": peak_memory(),
+        "parts": summary.parts, "truncated": summary.truncated, "seconds": seconds, "peak_memory": watch.peak(),
+        "peak_granted": granted, "peak_resident": resident("VmHWM"),
     });
     let cut =
         if summary.truncated > 0 { format!(", {} truncated", summary.truncated) } else { String::new() };
@@ -153,12 +163,4 @@ fn summarise(summary: &ImportSummary, started: Instant, output: &mut Output) -> 
     );
     output.result("summary", &data, text)?;
     Ok(Exit::Done)
-}
-
-/// The most memory that this process has had, in bytes, as far as the system tells.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }

@@ -10,7 +10,8 @@ use vdb::{ModelIdentity, RecallPoint, SegmentStats, Stats};
 use crate::args::Globals;
 use crate::failure::{Exit, Result};
 use crate::open;
-use crate::output::Output;
+use crate::output::{Output, memory_json};
+use crate::resident::resident;
 
 /// Print counts, sizes on disk and in memory, segments, model and format
 #[derive(Debug, clap::Args)]
@@ -52,9 +53,19 @@ fn data(path: &str, stats: &Stats) -> Value {
             "indexes": stats.index_bytes,
             "free": stats.occupancy.free, "pending": stats.occupancy.pending,
         },
-        "memory": {"tail": stats.tail_bytes, "row_sets": stats.row_set_bytes, "budget": stats.memory_budget},
+        "memory": memory(stats),
         "backups": null,
     })
+}
+
+/// What is granted, and what is there.
+fn memory(stats: &Stats) -> Value {
+    let mut memory = memory_json(&stats.memory);
+    let [anonymous, mapped] = ["RssAnon", "RssFile"].map(resident);
+    memory["tail"] = json!(stats.tail_bytes);
+    memory["row_sets"] = json!(stats.row_set_bytes);
+    memory["resident"] = json!({"anonymous": anonymous, "mapped": mapped});
+    memory
 }
 
 fn model(model: &ModelIdentity) -> Value {
@@ -106,7 +117,11 @@ impl Table {
         row("  indexes", size(stats.index_bytes));
         row("  free", size(stats.occupancy.free));
         row("  pending", size(stats.occupancy.pending));
-        row("memory budget", size(stats.memory_budget));
+        let memory = &stats.memory;
+        row("memory budget", format!("{} granted of {}", size(memory.granted), size(memory.budget)));
+        for share in memory.components.iter().filter(|share| share.bytes > 0) {
+            row(&format!("  {}", share.component), size(share.bytes));
+        }
         row("commit", stats.commit.to_string());
         row("file format", stats.format.to_string());
         row("uuid", stats.uuid.clone());

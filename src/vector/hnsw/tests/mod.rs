@@ -8,6 +8,7 @@ use std::num::NonZero;
 
 use memmap2::MmapMut;
 
+use super::in_memory::build_in_memory;
 use super::*;
 use crate::error::Result;
 use crate::metric::Metric;
@@ -52,7 +53,8 @@ impl Data {
     }
 
     fn build(&self, metric: Metric, params: Params, threads: usize) -> Result<Bytes> {
-        build(&self.block(), metric, params, NonZero::new(threads).unwrap(), &|_| Ok(()))
+        let threads = NonZero::new(threads).unwrap();
+        build_in_memory(&self.block(), metric, params, threads, &|_| Ok(()))
     }
 
     fn index(&self, metric: Metric, codes: Codes) -> Index {

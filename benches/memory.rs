@@ -1,0 +1,296 @@
+//! Measures memory: what an import with its index takes against the budget, when the system allows no more.
+//!
+//! The size is that of `VDB_MEMORY_ROWS` (200,000) vectors of `VDB_MEMORY_DIM` (3,072) values, the budget
+//! `VDB_MEMORY_BUDGET` (512) MiB. Run by `make bench-memory`, for it takes many minutes.
+
+mod common;
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Outcome, Random, Report, directory, mib, percentile, task};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use vdb::{OpenOptions, Query, Store};
+
+/// The queries that are held out of the vectors, and how many nearest are compared.
+const QUERIES: usize = 50;
+const K: usize = 10;
+/// The data segment may be so much larger than the budget: the program itself, and what its allocator keeps.
+const BESIDE: u64 = 128 << 20;
+/// The least recall at the default `--recall 0.95`.
+const RECALL_MIN: f64 = 0.95;
+/// Peak anonymous memory, of the raw vectors, where these are many.
+const PART_MAX: f64 = 0.6;
+/// Twenty looks a second and more.
+const INTERVAL: Duration = Duration::from_millis(25);
+/// The vectors that LangChain's store is given.
+const PEER_ROWS: usize = 20_000;
+
+fn number(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+fn main() -> Outcome {
+    if let Some(task) = task() {
+        return become_limited(&task.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let mut report = Report::default();
+    let directory = directory()?;
+    let (rows, dim) = (number("VDB_MEMORY_ROWS", 200_000), number("VDB_MEMORY_DIM", 3072));
+    let budget = number("VDB_MEMORY_BUDGET", 512) as u64;
+    let array = directory.path().join("vectors.npy");
+    let queries = write_clustered(&array, rows, dim)?;
+    let raw = (4 * rows * dim) as u64;
+    report.line(format!("{rows} x {dim} f32, {:.0} MiB raw, budget {budget} MiB", mib(raw)))?;
+
+    let limit = (budget << 20) + BESIDE;
+    let run = import(directory.path(), "limited.vdb", &array, budget, Limit::DataSegment(limit))?;
+    run.print(&report, &format!("RLIMIT_DATA {:.0} MiB", mib(limit)))?;
+    report.at_most("peak anonymous memory, MiB", mib(run.peak), budget as f64);
+    let part = (PART_MAX * raw as f64).max(f64::from(160 << 20)) / f64::from(1 << 20);
+    report.at_most("peak anonymous memory, MiB, by the raw vectors", mib(run.peak), part);
+    let store = OpenOptions::new().read_only(true).open(directory.path().join("limited.vdb"))?;
+    search(&mut report, &store, &queries)?;
+    drop(store);
+    std::fs::remove_file(directory.path().join("limited.vdb"))?;
+
+    match Group::new(budget << 20) {
+        Ok(group) => {
+            let run = import(directory.path(), "group.vdb", &array, budget, Limit::Group(&group))?;
+            run.print(&report, &format!("control group of {budget} MiB"))?;
+            std::fs::remove_file(directory.path().join("group.vdb"))?;
+        }
+        Err(reason) => report.line(format!("control group: left out, {reason}"))?,
+    }
+    std::fs::remove_file(&array)?;
+    langchain(&report, directory.path(), dim)?;
+    report.finish()
+}
+
+/// Writes unit vectors near a surface of 48 dimensions, in 300 clusters, as embeddings are; returns some that are not
+/// written. The same in every run.
+fn write_clustered(path: &Path, rows: usize, dim: usize) -> std::io::Result<Vec<Vec<f32>>> {
+    const LATENT: usize = 48;
+    let mut random = Random::new(5);
+    let basis: Vec<Vec<f32>> = (0..LATENT).map(|_| random.vector(dim)).collect();
+    let centres: Vec<Vec<f32>> = (0..300).map(|_| random.vector(LATENT)).collect();
+    let mut next = || {
+        let centre = &centres[random.bits() as usize % centres.len()];
+        let place: Vec<f32> = centre.iter().zip(random.vector(LATENT)).map(|(c, x)| c + 0.6 * x).collect();
+        let mut vector: Vec<f32> = random.vector(dim).into_iter().map(|x| 0.5 * x).collect();
+        for (part, direction) in place.iter().zip(&basis) {
+            for (to, from) in vector.iter_mut().zip(direction) {
+                *to += part * from;
+            }
+        }
+        let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        vector.iter_mut().for_each(|x| *x /= norm);
+        vector
+    };
+    let queries = (0..QUERIES).map(|_| next()).collect();
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
+    let header = format!("{header:<117}\n");
+    out.write_all(b"\x93NUMPY\x01\x00")?;
+    out.write_all(&u16::try_from(header.len()).unwrap_or(0).to_le_bytes())?;
+    out.write_all(header.as_bytes())?;
+    for _ in 0..rows {
+        for value in next() {
+            out.write_all(&value.to_le_bytes())?;
+        }
+    }
+    out.flush()?;
+    Ok(queries)
+}
+
+/// What keeps a process from taking more memory.
+enum Limit<'a> {
+    None,
+    DataSegment(u64),
+    Group(&'a Group),
+}
+
+/// How an import went.
+struct Run {
+    seconds: f64,
+    /// The most anonymous memory that was seen, in bytes.
+    peak: u64,
+    summary: serde_json::Value,
+}
+
+impl Run {
+    fn print(&self, report: &Report, under: &str) -> std::io::Result<()> {
+        let told = |key: &str| self.summary[key].as_u64().unwrap_or(0);
+        report.line(format!(
+            "under {under}: imported and indexed in {:.0} s; peak anonymous {:.1} MiB, granted {:.1} MiB; {} documents",
+            self.seconds,
+            mib(self.peak),
+            mib(told("peak_granted")),
+            told("added"),
+        ))
+    }
+}
+
+/// Runs `vdb import` and looks at its memory.
+fn import(
+    directory: &Path,
+    name: &str,
+    array: &Path,
+    budget: u64,
+    limit: Limit<'_>,
+) -> Result<Run, Box<dyn std::error::Error>> {
+    let (store, array) = (directory.join(name), array.to_string_lossy());
+    let (kind, limit) = match limit {
+        Limit::None => ("data", u64::MAX.to_string()),
+        Limit::DataSegment(bytes) => ("data", bytes.to_string()),
+        Limit::Group(group) => ("group", group.0.to_string_lossy().into_owned()),
+    };
+    let (store, memory) = (store.to_string_lossy(), format!("--memory={budget}MiB"));
+    let flags = ["--format=npy", "--model=none", "--json", "--quiet", "--threads=2", &memory];
+    let words = [&[kind, &limit, "import", &store, &array], flags.as_slice()].concat();
+    let mut command = Command::new(std::env::current_exe()?);
+    command.env(common::CHILD, words.join("|")).stdout(Stdio::piped());
+    let started = Instant::now();
+    let mut child = command.spawn()?;
+    let peak = watch(&mut child)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        return Err(format!("vdb import failed: {}", output.status).into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let summary: serde_json::Value = serde_json::from_str(text.lines().last().ok_or("no summary")?)?;
+    Ok(Run { seconds, peak, summary: summary["data"].clone() })
+}
+
+/// Waits for the end of a process; returns the most anonymous memory that it had.
+fn watch(child: &mut Child) -> std::io::Result<u64> {
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait()?.is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or(0) * 1024);
+        std::thread::sleep(INTERVAL);
+    }
+    Ok(peak)
+}
+
+/// Becomes `vdb` under a limit: the task of a process that this one starts for that.
+fn become_limited(words: &[&str]) -> Outcome {
+    let [kind, limit, words @ ..] = words else { return Err("no task".into()) };
+    match *kind {
+        "data" => {
+            let bytes = Some(limit.parse()?);
+            setrlimit(Resource::Data, Rlimit { current: bytes, maximum: bytes })?;
+        }
+        _ => std::fs::write(Path::new(limit).join("cgroup.procs"), std::process::id().to_string())?,
+    }
+    Err(Command::new(env!("CARGO_BIN_EXE_vdb")).args(words).exec().into())
+}
+
+fn search(
+    report: &mut Report,
+    store: &Store,
+    queries: &[Vec<f32>],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let stats = store.stats()?;
+    for segment in &stats.segments {
+        let note = segment.note.as_deref().unwrap_or_default();
+        report.line(format!(
+            "segment of {} vectors, {}, index of {:.1} MiB {note}",
+            segment.rows,
+            segment.index,
+            mib(segment.index_bytes)
+        ))?;
+    }
+    let indexed: u64 =
+        stats.segments.iter().filter(|segment| segment.index != "exact").map(|segment| segment.rows).sum();
+    let all: u64 = stats.segments.iter().map(|segment| segment.rows).sum();
+    let (mut found, mut times) = (0, Vec::new());
+    for query in queries {
+        let ids = |query: Query| -> vdb::Result<Vec<String>> {
+            Ok(store.search(&query.k(K))?.into_iter().map(|hit| hit.id).collect())
+        };
+        let exact = ids(Query::vector(query.clone()).exact())?;
+        let started = Instant::now();
+        let near = ids(Query::vector(query.clone()))?;
+        times.push(started.elapsed().as_secs_f64() * 1000.0);
+        found += exact.iter().filter(|id| near.contains(id)).count();
+    }
+    report.line(format!(
+        "search: median {:.2} ms, p99 {:.2} ms",
+        percentile(times.clone(), 0.5),
+        percentile(times, 0.99)
+    ))?;
+    report.at_least("part of the vectors that is indexed", indexed as f64 / all as f64, 1.0);
+    report.at_least("recall at ten", found as f64 / (queries.len() * K) as f64, RECALL_MIN);
+    Ok(())
+}
+
+/// A memory control group below that of this process, removed at the end.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(bytes: u64) -> Result<Self, String> {
+        let groups = std::fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
+        let of = |line: &str| -> Option<(PathBuf, &str)> {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            let (root, file) = match controllers {
+                "" => ("/sys/fs/cgroup", "memory.max"),
+                "memory" => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+                _ => return None,
+            };
+            let path = PathBuf::from(format!("{root}{path}"));
+            path.join(file).exists().then_some((path, file))
+        };
+        let (path, file) = groups.lines().find_map(of).ok_or("there is no group with a limit of memory")?;
+        let group = Group(path.join(format!("vdb-bench-{}", std::process::id())));
+        std::fs::create_dir(&group.0).map_err(|error| format!("no group can be made: {error}"))?;
+        std::fs::write(group.0.join(file), bytes.to_string())
+            .map_err(|error| format!("no limit can be set: {error}"))?;
+        Ok(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir(&self.0));
+    }
+}
+
+/// What LangChain's store over FAISS takes to add vectors that it is given.
+fn langchain(report: &Report, directory: &Path, dim: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join(".local/langchain/bin/python");
+    if !python.exists() {
+        return Ok(report.line(format!("LangChain: left out, {} is not there", python.display()))?);
+    }
+    let array = directory.join("peer.npy");
+    write_clustered(&array, PEER_ROWS, dim)?;
+    let raw = (4 * PEER_ROWS * dim) as u64;
+    let mut command = Command::new(python);
+    command.arg(root.join("benches/python/langchain_faiss.py")).arg(&array).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let peak = watch(&mut child)?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        return Err("LangChain's store failed".into());
+    }
+    let about = String::from_utf8(output.stdout)?;
+    report.line(format!(
+        "LangChain's FAISS store, {PEER_ROWS} x {dim}: peak anonymous {:.0} MiB, {:.1} times the vectors; {}",
+        mib(peak),
+        peak as f64 / raw as f64,
+        about.trim()
+    ))?;
+    let run = import(directory, "peer.vdb", &array, number("VDB_MEMORY_BUDGET", 512) as u64, Limit::None)?;
+    run.print(report, &format!("no limit, {PEER_ROWS} x {dim}"))?;
+    Ok(())
+}

@@ -303,8 +303,6 @@ fn what_later_versions_have_is_known_by_name() {
         (&["import", "b.vdb", "x", "--format", "langchain-faiss"], "--format langchain-faiss"),
         (&["create", "b.vdb", "--index", "sq8"], "--index sq8"),
         (&["add", "b.vdb", "x", "--vectors", "f16"], "--vectors f16"),
-        (&["create", "b.vdb", "--text", "on"], "--text on"),
-        (&["create", "b.vdb", "--stem", "en"], "--stem"),
         (&["--untrusted", "stats", "a.vdb"], "--untrusted"),
         (&["model", "distill", "x"], "model distill"),
     ] {

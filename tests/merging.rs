@@ -15,8 +15,10 @@ const DIM: usize = 16;
 /// The vectors of so many rows fill the tail.
 const TAIL_ROWS: usize = 500;
 
+/// Without a text index, whose merges would count, too.
 fn options(background: Background) -> OpenOptions {
     OpenOptions::new()
+        .text(false)
         .background(background)
         .durability(Durability::Process)
         .tail_bytes_max(TAIL_ROWS * DIM * size_of::<f32>())
@@ -80,6 +82,31 @@ fn what_is_due_is_merged_and_reported() {
     let stats = store.stats().unwrap();
     assert_eq!((stats.segments[0].rows, stats.segments[0].dead), (2999, 0));
     assert_holds(&store, &(3001..6000).collect::<Vec<_>>());
+}
+
+#[test]
+fn text_segments_stay_few() {
+    let options = OpenOptions::new().background(Background::None).text_tail_bytes_max(1000);
+    let store = options.in_memory().unwrap();
+    let (mut most, mut merges) = (0, 0);
+    for n in 0..600 {
+        let text = |m: u64| Document::new(format!("word{m} of {n} is in the text")).id((100 * n + m).to_string());
+        store.add((0..40).map(text)).unwrap();
+        if n % 5 == 4 {
+            merges += merge(&store).merges;
+            assert_eq!(store.stats().unwrap().merges_due, 0);
+        }
+        if n % 50 == 49 {
+            store.delete((100 * n - 4000..100 * n).step_by(3).map(|id| id.to_string())).unwrap();
+        }
+        most = most.max(store.stats().unwrap().text.unwrap().segments);
+    }
+    assert!(merges > 50 && most <= 20, "{merges} merges, {most} segments at once");
+    assert_eq!(store.check(CheckLevel::Deep, &Control::new()).unwrap().damage, []);
+    let report = store.compact(&Control::new()).unwrap();
+    assert_eq!(report.segments_after, 0);
+    let text = store.stats().unwrap().text.unwrap();
+    assert_eq!((text.segments, text.rows, text.dead), (1, store.count().unwrap(), 0));
 }
 
 #[test]

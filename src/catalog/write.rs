@@ -55,6 +55,15 @@ impl WriteTxn {
         Ok(Tables { container: &self.container, txn, open: Default::default() })
     }
 
+    /// Empties a table, whatever is in it. None of the tables may be open.
+    pub(crate) fn clear(&self, table: Table) -> Result<()> {
+        let txn = self.txn.as_ref().ok_or_else(|| Error::invalid("transaction", "it has ended"))?;
+        guarded(&self.container, "write", || {
+            txn.delete_table(table.definition())?;
+            txn.open_table(table.definition()).map(drop).map_err(redb::Error::from)
+        })
+    }
+
     /// Makes everything durable and visible: one `fdatasync`, or two.
     pub(crate) fn commit(mut self) -> Result<()> {
         self.container.check_process()?;
@@ -77,6 +86,9 @@ impl Drop for WriteTxn {
 }
 
 type RedbTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+/// What is done with each row, its key and its value, or what is wrong with that; `false` ends the scan.
+pub(crate) type VisitAll<'v> = dyn FnMut(&[u8], Result<&[u8]>) -> Result<bool> + 'v;
 
 /// Open tables of a write transaction.
 pub(crate) struct Tables<'t> {
@@ -107,6 +119,19 @@ impl<'t> Tables<'t> {
         let container = self.container;
         let open = self.table_mut(table)?;
         guarded(container, "write", || open.insert(key, stored.as_slice()).map(drop))
+    }
+
+    /// Calls `visit` with each row from `from` on, or with what is wrong with it, until it answers `false`.
+    pub(crate) fn scan_all(&self, table: Table, from: &[u8], visit: &mut VisitAll<'_>) -> Result<()> {
+        let open = self.table(table)?;
+        let mut range = guarded(self.container, "read", || open.range::<&[u8]>(from..))?;
+        while let Some((key, value)) = guarded(self.container, "read", || range.next().transpose())? {
+            let key = key.value();
+            if !visit(key, table.unseal(key, value.value()))? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Makes a table that may not exist yet.

@@ -18,6 +18,7 @@ mod nearest;
 mod options;
 mod plan;
 mod probe;
+mod repair;
 mod search;
 mod selection;
 mod snapshot;
@@ -50,6 +51,7 @@ pub use indexing::IndexKind;
 pub use memory::{MemoryShare, MemoryUse};
 pub use merge::{MergeLimits, MergeReport};
 pub use options::{Background, Durability, OpenOptions};
+pub use repair::{RepairMode, RepairReport};
 pub use search::{Hit, Query};
 pub use snapshot::{Documents, Snapshot};
 pub use stats::{RecallPoint, SegmentStats, Stats, TextStats};
@@ -325,6 +327,17 @@ impl Store {
     /// `Cancelled`. What was merged before stays merged, the rest as it was.
     pub fn merge(&self, limits: &MergeLimits, control: &Control) -> Result<MergeReport> {
         merge::merge(self, limits, control)
+    }
+
+    /// Makes anew what is derived from documents and vectors and is damaged: the text index, the index over metadata, the indexes
+    /// of segments. A text index that another version of vdb made in another way is made anew, too. No document is discarded, whether it
+    /// can be read or not.
+    ///
+    /// Others may read meanwhile. Cost: a deep check before and after, and reading every document for what is made anew.
+    /// # Errors
+    /// As [`Store::check`], [`Store::write`] and [`WriteTxn::commit`]; `Cancelled`, which leaves what was done.
+    pub fn repair(&self, mode: RepairMode, control: &Control) -> Result<RepairReport> {
+        repair::repair(self, mode, control)
     }
 
     /// Merges segments, drops what deleted documents left, and returns space to the file system. Others may read

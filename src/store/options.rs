@@ -111,7 +111,7 @@ impl Default for OpenOptions {
             tail_bytes_max: TAIL_BYTES_MAX,
             index: IndexKind::default(),
             index_rows_min: None,
-            text: false,
+            text: true,
             stem: None,
             text_tail_bytes_max: TEXT_TAIL_BYTES_MAX,
             sabotage: Sabotage::default(),
@@ -203,7 +203,7 @@ impl OpenOptions {
         self
     }
 
-    /// At creation: whether texts are indexed, so that they can be searched for their words. Default: `false`.
+    /// At creation: whether texts are indexed, so that they can be searched for their words. Default: `true`.
     #[must_use]
     pub fn text(mut self, text: bool) -> Self {
         self.text = text;

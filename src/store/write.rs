@@ -203,6 +203,12 @@ impl WriteTxn {
         work(&mut tables, &mut self.state)
     }
 
+    /// Empties a table, whatever is in it.
+    pub(super) fn clear(&mut self, table: Table) -> Result<()> {
+        let txn = self.txn.as_ref().ok_or_else(|| Error::invalid("transaction", "it has ended"))?;
+        txn.clear(table)
+    }
+
     /// Adds documents, or replaces those of the same id: see [`WriteTxn::on_conflict`]. Of an id given twice, the last
     /// wins. Missing ids are fresh `UUIDv7`s, missing vectors come from the embedder.
     ///

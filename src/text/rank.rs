@@ -82,7 +82,8 @@ impl Statistics {
     }
 
     fn frequency(&self, term: &str) -> u64 {
-        self.frequencies.get(term).copied().unwrap_or(0)
+        // Of bytes that nobody wrote so there may be more rows that have a term than rows.
+        self.frequencies.get(term).map_or(0, |&rows| rows.min(self.rows))
     }
 
     /// What one of a number of rows is worth.

@@ -190,9 +190,14 @@ impl Segment {
         self.layout.first_row..=self.layout.last_row
     }
 
-    /// How many of its rows are in `dead`. Cost: that of a count in a bitmap; exact where the segment has no holes, and at
-    /// most its rows elsewhere.
+    /// How many of its rows are in `dead`. Cost: that of counts in a bitmap. Of a segment that was not searched yet, rows between its first
+    /// and its last that it has not are taken for dead, so there may be more.
     pub(crate) fn dead_count(&self, dead: &RoaringTreemap) -> u64 {
+        if let Some(Ok(opened)) = self.opened.get() {
+            let mut count = 0;
+            opened.rows.for_each(&mut |stretch| count += dead.range_cardinality(stretch));
+            return count;
+        }
         let holes = (self.layout.last_row - self.layout.first_row + 1).saturating_sub(self.layout.rows);
         let within = dead.range_cardinality(self.span());
         // Rows that left before it was written are dead, too.

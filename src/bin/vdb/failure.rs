@@ -214,6 +214,12 @@ fn hint(error: &Error) -> Option<String> {
         Error::Shape { what, found, .. } if what.starts_with("vector of ") && what.contains("document ") => {
             format!("`--model none` or `--dim {found}` makes a new store for such vectors")
         }
+        Error::Corrupt { what, .. } if what.starts_with("text ") => {
+            "`vdb repair FILE` makes the text index anew from the documents".into()
+        }
+        Error::Unavailable { reason, .. } if reason.contains("a repair of the store") => {
+            "`vdb repair FILE` does that".into()
+        }
         Error::Corrupt { .. } => "`vdb check --deep FILE` names everything that is damaged".into(),
         Error::Memory { .. } => "`--memory SIZE` sets the budget".into(),
         Error::Version { .. } => "a newer version of vdb has written the file: use that".into(),

@@ -8,23 +8,9 @@ use crate::failure::Failure;
 
 /// Commands, and what they will have: commands of their own, flags, values of flags. Without commands: everywhere.
 pub(crate) const LATER: [(&[&str], &[&str]); 5] = [
-    (
-        &[],
-        &[
-            "repair",
-            "set",
-            "backup",
-            "backups",
-            "restore",
-            "merge",
-            "export",
-            "reembed",
-            "monitor",
-            "--untrusted",
-        ],
-    ),
+    (&[], &["set", "backup", "backups", "restore", "merge", "export", "reembed", "monitor", "--untrusted"]),
     (&["model"], &["pull", "distill"]),
-    (&["create", "add", "import"], &["--index sq8", "--vectors f16", "--text on", "--stem"]),
+    (&["create", "add", "import"], &["--index sq8", "--vectors f16"]),
     (
         &["import"],
         &[

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 use vdb::embed::{DEFAULT_MODEL, Models};
-use vdb::{Error, IndexKind, Metric, ModelIdentity, OpenOptions, Stats};
+use vdb::{Error, IndexKind, Language, Metric, ModelIdentity, OpenOptions, Stats};
 
 use crate::args::Globals;
 use crate::failure::{Failure, Result};
@@ -33,9 +33,12 @@ pub(crate) struct Making {
     /// How vectors are stored
     #[arg(long, default_value = "f32", value_name = "TYPE", value_parser = ["f32"])]
     vectors: String,
-    /// Whether texts are indexed for full-text search
-    #[arg(long, default_value = "off", value_name = "SWITCH", value_parser = ["off"])]
-    text: String,
+    /// Whether texts are indexed, so that they can be searched for their words: `on` or `off` [default: on]
+    #[arg(long, value_name = "SWITCH", value_parser = switch())]
+    text: Option<bool>,
+    /// The language of the texts, as `english` or `en`: words are found by their stems, too [default: none]
+    #[arg(long, value_name = "LANG")]
+    stem: Option<Language>,
     /// The permission bits of the file, in octal
     #[arg(long, default_value = "0600", value_name = "MODE", value_parser = octal)]
     file_mode: u32,
@@ -49,6 +52,10 @@ pub(crate) struct Made {
 
 fn index() -> impl TypedValueParser<Value = IndexKind> {
     PossibleValuesParser::new(["auto", "exact", "hnsw"]).try_map(|name| name.parse::<IndexKind>())
+}
+
+fn switch() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["on", "off"]).map(|name| name == "on")
 }
 
 fn octal(text: &str) -> std::result::Result<u32, String> {
@@ -95,6 +102,10 @@ impl Making {
         if let Some(dim) = self.dim {
             options = options.dim(dim.get());
         }
+        options = options.text(self.text.unwrap_or(true));
+        if let Some(language) = self.stem {
+            options = options.stem(language);
+        }
         model.into_iter().fold(options, OpenOptions::model)
     }
 
@@ -111,6 +122,16 @@ impl Making {
             && asked != found
         {
             return differs("--dim", &asked.to_string(), &found.to_string());
+        }
+        let shown = |on: bool| if on { "on" } else { "off" };
+        if let Some(asked) = self.text.filter(|&asked| asked != stats.text.is_some()) {
+            return differs("--text", shown(asked), shown(!asked));
+        }
+        if let Some(asked) = self.stem {
+            let found = stats.text.as_ref().and_then(|text| text.stem);
+            if found != Some(asked) {
+                return differs("--stem", asked.name(), found.map_or("none", Language::name));
+            }
         }
         let found = stats.model.as_ref().map_or("none", |model| &model.name);
         match self.model.as_deref() {

@@ -10,10 +10,12 @@
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::workload::{Random, TAIL_BYTES, digest, operate};
+use super::workload::{Random, TAIL_BYTES, TEXT_TAIL_BYTES, WORD, digest, operate};
 use super::*;
 use crate::storage::Sabotage;
 use crate::storage::recording::{Op, apply};
+use crate::text::analyzer::Analyzer;
+use crate::text::query::TextQuery;
 
 const OPERATIONS: usize = 300;
 const SECTOR: usize = 512;
@@ -33,6 +35,7 @@ fn options(sabotage: Sabotage) -> OpenOptions {
     OpenOptions::new()
         .background(Background::None)
         .tail_bytes_max(TAIL_BYTES)
+        .text_tail_bytes_max(TEXT_TAIL_BYTES)
         .index_rows_min(1)
         .sabotage(sabotage)
 }
@@ -114,9 +117,24 @@ fn verify_on(file: &RecordingFile, allowed: &[u32], deep: bool) -> std::result::
     if !allowed.contains(&found) {
         return Err("holds other documents".into());
     }
+    if deep {
+        words(&store)?;
+    }
     let level = if deep { CheckLevel::Deep } else { CheckLevel::Quick };
     let report = store.check(level, &Control::new()).map_err(|e| format!("does not check: {e}"))?;
     if report.is_ok() { Ok(ops) } else { Err(format!("{:?}", report.damage)) }
+}
+
+/// Every document is found by the word that all have.
+fn words(store: &Store) -> std::result::Result<(), String> {
+    let snapshot = store.snapshot().map_err(|e| format!("does not read: {e}"))?;
+    let query = TextQuery::parse(WORD, &Analyzer::new(None));
+    let hits = snapshot.text_search(&query, None, usize::MAX).map_err(|e| format!("is not searched: {e}"))?;
+    let found: Vec<u64> = hits.into_iter().map(|best| best.owner).collect();
+    let expected = snapshot.view().first_rows();
+    let all = found.len() == crate::codec::to_usize(expected.len())
+        && found.iter().all(|&row| expected.contains(row));
+    if all { Ok(()) } else { Err(format!("{} documents are found of {}", found.len(), expected.len())) }
 }
 
 #[derive(Default)]

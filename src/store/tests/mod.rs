@@ -5,6 +5,7 @@ mod filters;
 mod hostile;
 mod merge;
 mod text;
+mod text_damage;
 mod workload;
 
 use super::*;

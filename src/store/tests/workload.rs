@@ -8,6 +8,11 @@ const DIM: usize = 16;
 /// Sealing a segment takes so many bytes of vectors.
 pub(super) const TAIL_BYTES: usize = 60 * 4 * DIM;
 
+/// A text segment is written for so many bytes of texts.
+pub(super) const TEXT_TAIL_BYTES: u64 = 4000;
+/// A word of every text.
+pub(super) const WORD: &str = "\u{b9d0}\u{bb49}\u{ce58}";
+
 /// A small generator of pseudo-random numbers (splitmix64), so that every run does the same.
 pub(super) struct Random(pub(super) u64);
 
@@ -29,7 +34,7 @@ fn document(random: &mut Random) -> Document {
     let id = random.below(150);
     let words = 1 + random.below(60);
     let vector = (0..DIM).map(|_| f32::from(u8::try_from(random.below(200)).unwrap()) - 100.5).collect();
-    Document::new("말뭉치 ".repeat(words))
+    Document::new(format!("{WORD} ").repeat(words))
         .id(format!("doc_{id}"))
         .metadata_json(&format!("{{\"n\": {}, \"tag\": \"{words}\"}}", random.below(9)))
         .unwrap()

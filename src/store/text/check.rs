@@ -3,8 +3,9 @@
 use roaring::RoaringTreemap;
 
 use super::{TextView, part_bytes, parts};
-use crate::catalog::{DocumentRecord, TextRecord};
+use crate::catalog::{DocumentRecord, Rows, Table, TextRecord};
 use crate::error::{Error, Result};
+use crate::store::snapshot::{Snapshot, document_row};
 use crate::store::view::View;
 
 /// What the documents say of their texts.
@@ -21,6 +22,17 @@ impl Tally {
     /// Nothing yet, of a store with this text index, if it has one.
     pub(in crate::store) fn new(record: Option<&TextRecord>) -> Self {
         Tally { tail_from: record.map(|record| record.tail_from), ..Tally::default() }
+    }
+
+    /// What the documents of a snapshot say that can be read.
+    pub(in crate::store) fn read(snapshot: &Snapshot, text: &TextView) -> Result<Self> {
+        let mut tally = Tally::new(Some(&text.record));
+        snapshot.txn().scan(Table::Documents, &[], &mut |row, value| {
+            let (row, record) = document_row(row, value)?;
+            tally.document(row, &record);
+            Ok(true)
+        })?;
+        Ok(tally)
     }
 
     /// Counts a document.
@@ -42,6 +54,9 @@ pub(in crate::store) fn check(
     deep: bool,
     note: &mut dyn FnMut(Result<()>) -> Result<()>,
 ) -> Result<()> {
+    if text.damage().is_err() {
+        return note(text.damage());
+    }
     if let Some(tally) = tally
         && tally.tail_bytes != text.record.tail_bytes
     {

@@ -36,6 +36,8 @@ pub(in crate::store) struct TextView {
     tail: OnceLock<Tail>,
     tail_before: Option<Before>,
     next_row: u64,
+    /// What is wrong with the rows of the catalog that say where everything is: then nothing is searched.
+    damage: Option<String>,
 }
 
 impl TextView {
@@ -45,17 +47,24 @@ impl TextView {
         counters: &Counters,
         known: Option<&View>,
     ) -> Result<Option<Self>> {
-        let Some(record) = catalog::text(txn)? else { return Ok(None) };
-        let known = known.and_then(|known| Some((known.counters.commit, known.text.as_ref()?)));
-        let same = known.filter(|(since, known)| {
-            // A repair may begin the index anew.
-            record.changed <= *since && record.changed == known.record.changed
-        });
-        let segments = match same.filter(|(since, _)| counters.segments_changed <= *since) {
-            Some((_, known)) => Arc::clone(&known.segments),
-            None => Arc::new(open_segments(txn, known.map(|(_, known)| known))?),
+        let record = match catalog::text(txn) {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(None),
+            Err(error) => return broken(TextRecord::default(), counters, error).map(Some),
         };
-        let tail_before = same.and_then(|(_, known)| {
+        let known = known.and_then(|known| Some((known.counters.commit, known.text.as_ref()?)));
+        let known = known.filter(|(_, known)| known.damage.is_none());
+        let same = known.filter(|(since, _)| record.changed.max(counters.segments_changed) <= *since);
+        let segments = match same {
+            Some((_, known)) => Arc::clone(&known.segments),
+            None => match open_segments(txn, known.map(|(_, known)| known)) {
+                Ok(segments) => Arc::new(segments),
+                Err(error) => return broken(record, counters, error).map(Some),
+            },
+        };
+        // A merge leaves the tail as it is.
+        let tail_before = known.filter(|(_, known)| known.record.tail_from == record.tail_from);
+        let tail_before = tail_before.and_then(|(_, known)| {
             let before = known.tail.get().map(|tail| (tail.clone(), known.next_row));
             before.or_else(|| known.tail_before.clone())
         });
@@ -67,7 +76,21 @@ impl TextView {
             tail: OnceLock::new(),
             tail_before,
             next_row: counters.next_row,
+            damage: None,
         }))
+    }
+
+    /// What is wrong with the rows of the catalog.
+    pub(in crate::store) fn damage(&self) -> Result<()> {
+        match &self.damage {
+            Some(damage) => Err(Error::corrupt("text index", 0, &**damage)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether this version cuts texts as the index has them.
+    pub(in crate::store) fn is_current(&self) -> bool {
+        self.analyzer.is_some()
     }
 
     /// The way in which texts are cut.
@@ -117,6 +140,20 @@ impl TextView {
     }
 }
 
+/// A text index that is damaged in the catalog; other errors go on to the caller.
+fn broken(record: TextRecord, counters: &Counters, error: Error) -> Result<TextView> {
+    let (Error::Corrupt { .. } | Error::Version { .. }) = error else { return Err(error) };
+    Ok(TextView {
+        record,
+        segments: Arc::default(),
+        analyzer: None,
+        tail: OnceLock::new(),
+        tail_before: None,
+        next_row: counters.next_row,
+        damage: Some(error.to_string()),
+    })
+}
+
 /// The texts of rows from `from` on.
 fn read_rows(txn: &ReadTxn, from: u64) -> Result<Vec<(u64, String)>> {
     let mut rows = Vec::new();
@@ -152,10 +189,12 @@ impl Snapshot {
     /// # Errors
     /// `Unavailable` in a store that was made without one.
     pub(in crate::store) fn text(&self) -> Result<&TextView> {
-        self.view().text.as_ref().ok_or_else(|| Error::Unavailable {
+        let text = self.view().text.as_ref().ok_or_else(|| Error::Unavailable {
             feature: "searching for words",
             reason: "the store has no text index; make one with, and import the documents into it".into(),
-        })
+        })?;
+        text.damage()?;
+        Ok(text)
     }
 
     /// The best `k` documents for a query text, by their best parts: BM25 with the statistics of the whole store.

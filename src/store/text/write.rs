@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::{analyzer, part_bytes, parts, segment_record};
 use crate::catalog::{self, Counters, DocumentRecord, Rows, Table, Tables, TextRecord};
 use crate::codec::key;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::TEXT_TAIL_ROWS_MAX;
 use crate::storage::{BlobRecord, Container, Naming, Run};
 use crate::store::OpenOptions;
 use crate::store::memory::{Accountant, Component, Grant};
 use crate::store::snapshot::document_row;
-use crate::text::analyzer::Analyzer;
+use crate::text::analyzer::{ANALYZER_VERSION, Analyzer};
 use crate::text::segment::Layout;
 use crate::text::{Postings, memory, write};
 
@@ -42,7 +42,12 @@ impl NewText {
         options: &OpenOptions,
         accountant: &Arc<Accountant>,
     ) -> Result<Option<Self>> {
-        let Some(record) = catalog::text(tables)? else { return Ok(None) };
+        let record = match catalog::text(tables) {
+            Ok(Some(record)) => record,
+            // A repair makes it anew from the documents; until then they come and go without it.
+            Ok(None) | Err(Error::Corrupt { .. } | Error::Version { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         Ok(Some(NewText {
             container: Arc::clone(container),
             analyzer: analyzer(&record),
@@ -85,42 +90,61 @@ impl NewText {
 
     /// Moves the tail into the segment that is being made.
     pub(in crate::store) fn take_tail(&mut self, tables: &Tables<'_>, counters: &Counters) -> Result<()> {
-        let Some(analyzer) = &self.analyzer else { return Ok(()) };
+        if self.analyzer.is_none() {
+            return Ok(());
+        }
         if self.record.tail_bytes > 0 {
             self.grant.resize("indexing texts", memory::write_bytes(self.postings_max))?;
-            let (container, finished) = (&self.container, &mut self.finished);
-            let (postings, max) = (&mut self.postings, self.postings_max);
             tables.scan(Table::Documents, &key(self.record.tail_from), &mut |row, value| {
                 let (row, record) = document_row(row, value)?;
-                for (row, text) in parts(row, &record) {
-                    postings.add(analyzer, row, text);
-                    if postings.is_full(max) {
-                        finished.extend(write::write(postings, container, Naming::InThisCommit)?);
-                        *postings = Postings::default();
-                    }
-                }
-                Ok(true)
+                self.take(row, &record).map(|()| true)
             })?;
         }
         (self.record.tail_from, self.record.tail_bytes) = (counters.next_row, 0);
         Ok(())
     }
 
-    /// Drops all segments, so that everything is in the tail; returns the pages that they leave.
-    pub(in crate::store) fn forget(&mut self, tables: &mut Tables<'_>) -> Result<Vec<Run>> {
-        let mut runs = Vec::new();
-        for number in catalog::text_segments(tables)?.into_keys() {
-            runs.extend(catalog::drop_text_segment(tables, number)?);
-        }
-        let record = &mut self.record;
-        (record.tail_from, record.analyzer) = (0, crate::text::analyzer::ANALYZER_VERSION);
-        self.analyzer = analyzer(record);
-        Ok(runs)
+    /// An index that has nothing yet, for a store whose text segments are gone.
+    pub(in crate::store) fn anew(
+        container: &Arc<Container>,
+        stem: Option<String>,
+        options: &OpenOptions,
+        accountant: &Arc<Accountant>,
+    ) -> Result<Self> {
+        let record = TextRecord { analyzer: ANALYZER_VERSION, stem, ..TextRecord::default() };
+        let postings_max = memory::postings_max(options.budget());
+        let mut grant = accountant.nothing(Component::Text);
+        grant.resize("indexing texts", memory::write_bytes(postings_max))?;
+        Ok(NewText {
+            container: Arc::clone(container),
+            analyzer: analyzer(&record),
+            stored: TextRecord::default(),
+            record,
+            tail_bytes_max: options.text_tail_bytes_max,
+            postings_max,
+            postings: Postings::default(),
+            finished: Vec::new(),
+            grant,
+        })
     }
 
-    /// Counts the bytes of the tail anew, after `forget`.
-    pub(in crate::store) fn recount(&mut self, bytes: u64) {
-        self.record.tail_bytes = bytes;
+    /// Takes the texts of a document whose first row is `row`, and which is greater than those before.
+    pub(in crate::store) fn take(&mut self, row: u64, document: &DocumentRecord) -> Result<()> {
+        let Some(analyzer) = &self.analyzer else { return Ok(()) };
+        for (row, text) in parts(row, document) {
+            self.postings.add(analyzer, row, text);
+            if self.postings.is_full(self.postings_max) {
+                let postings = std::mem::take(&mut self.postings);
+                self.finished.extend(write::write(&postings, &self.container, Naming::InThisCommit)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything up to the next row was taken.
+    pub(in crate::store) fn took_all(&mut self, counters: &Counters, next_segment: u64) {
+        (self.record.tail_from, self.record.tail_bytes) = (counters.next_row, 0);
+        (self.record.next_segment, self.record.changed) = (next_segment, counters.commit);
     }
 
     /// Writes everything that waits, and names the segments in the catalog.

@@ -12,6 +12,7 @@ mod get;
 mod import;
 mod list;
 mod model;
+mod repair;
 mod search;
 mod stats;
 mod update;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Fields(fields::Args),
     Stats(stats::Args),
     Check(check::Args),
+    Repair(repair::Args),
     Compact(compact::Args),
     Model(model::Args),
     Completions(completions::Args),
@@ -59,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit> {
         Command::Fields(args) => fields::run(args, globals, output),
         Command::Stats(args) => stats::run(args, globals, output),
         Command::Check(args) => check::run(args, globals, output),
+        Command::Repair(args) => repair::run(args, globals, output),
         Command::Compact(args) => compact::run(args, globals, output),
         Command::Completions(args) => completions::run(args, output),
     }

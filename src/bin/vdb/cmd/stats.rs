@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
-use vdb::{ModelIdentity, RecallPoint, SegmentStats, Stats};
+use vdb::{Language, ModelIdentity, RecallPoint, SegmentStats, Stats, TextStats};
 
 use crate::args::Globals;
 use crate::failure::{Exit, Result};
@@ -47,10 +47,11 @@ fn data(path: &str, stats: &Stats) -> Value {
         "tail_rows": stats.tail_rows, "segments": segments.collect::<Vec<_>>(),
         "merges": {"due": stats.merges_due, "rows": stats.merge_rows},
         "model": stats.model.as_ref().map(model), "dim": stats.dim, "metric": stats.metric.name(),
+        "text": stats.text.as_ref().map(text),
         "index": stats.index.name(), "commit": stats.commit, "format": stats.format, "uuid": stats.uuid,
         "bytes": {
-            "file": stats.occupancy.file, "catalog": stats.occupancy.stream, "vectors": stats.blob_bytes - stats.index_bytes,
-            "indexes": stats.index_bytes,
+            "file": stats.occupancy.file, "catalog": stats.occupancy.stream, "vectors": vectors(stats),
+            "indexes": stats.index_bytes, "text": stats.text.as_ref().map_or(0, |text| text.bytes),
             "free": stats.occupancy.free, "pending": stats.occupancy.pending,
         },
         "memory": memory(stats),
@@ -63,9 +64,23 @@ fn memory(stats: &Stats) -> Value {
     let mut memory = memory_json(&stats.memory);
     let [anonymous, mapped] = ["RssAnon", "RssFile"].map(resident);
     memory["tail"] = json!(stats.tail_bytes);
+    memory["text_tail"] = json!(stats.text.as_ref().map_or(0, |text| text.tail_memory));
     memory["row_sets"] = json!(stats.row_set_bytes);
     memory["resident"] = json!({"anonymous": anonymous, "mapped": mapped});
     memory
+}
+
+/// Bytes of the segments of vectors.
+fn vectors(stats: &Stats) -> u64 {
+    let other = stats.index_bytes + stats.text.as_ref().map_or(0, |text| text.bytes);
+    stats.blob_bytes.saturating_sub(other)
+}
+
+fn text(text: &TextStats) -> Value {
+    json!({
+        "stem": text.stem.map(Language::name), "segments": text.segments, "rows": text.rows, "dead": text.dead,
+        "bytes": text.bytes, "tail_bytes": text.tail_bytes,
+    })
 }
 
 fn model(model: &ModelIdentity) -> Value {
@@ -83,6 +98,18 @@ fn index(segment: &SegmentStats) -> String {
     let measured = |point: &RecallPoint| format!("{:.3} at {}", point.recall, point.effort);
     let curve: Vec<String> = segment.recall.iter().step_by(2).map(measured).collect();
     format!(", {}, recall {}", ByteSize::b(segment.index_bytes).display().iec(), curve.join(", "))
+}
+
+/// What to say of the text index.
+fn text_line(text: &TextStats) -> String {
+    let stem = text.stem.map_or_else(String::new, |language| format!(", stems of {language}"));
+    format!(
+        "{} segments of {} rows, {} of them dead, {} of text not in one yet{stem}",
+        text.segments,
+        text.rows,
+        text.dead,
+        ByteSize::b(text.tail_bytes).display().iec()
+    )
 }
 
 /// Names and values in two columns.
@@ -111,10 +138,12 @@ impl Table {
             let text = format!("{} due, of {} vectors", stats.merges_due, stats.merge_rows);
             row("merges", text);
         }
+        row("text", stats.text.as_ref().map_or_else(|| "none".to_owned(), text_line));
         row("size on disk", size(stats.occupancy.file));
         row("  catalog", size(stats.occupancy.stream));
-        row("  vectors", size(stats.blob_bytes - stats.index_bytes));
+        row("  vectors", size(vectors(stats)));
         row("  indexes", size(stats.index_bytes));
+        row("  text", size(stats.text.as_ref().map_or(0, |text| text.bytes)));
         row("  free", size(stats.occupancy.free));
         row("  pending", size(stats.occupancy.pending));
         let memory = &stats.memory;

@@ -90,7 +90,8 @@ fn text_segments_stay_few() {
     let store = options.in_memory().unwrap();
     let (mut most, mut merges) = (0, 0);
     for n in 0..600 {
-        let text = |m: u64| Document::new(format!("word{m} of {n} is in the text")).id((100 * n + m).to_string());
+        let text =
+            |m: u64| Document::new(format!("word{m} of {n} is in the text")).id((100 * n + m).to_string());
         store.add((0..40).map(text)).unwrap();
         if n % 5 == 4 {
             merges += merge(&store).merges;

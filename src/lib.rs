@@ -36,8 +36,8 @@ pub use store::{
     Background, CancelToken, CheckLevel, CheckReport, CommitReport, Committed, CompactReport, ConflictPolicy,
     Control, Damage, DeleteReport, Documents, Durability, Explained, FieldStats, Hit, Import, ImportFormat,
     ImportSummary, IndexKind, MemoryShare, MemoryUse, MergeLimits, MergeReport, OnError, OpenOptions, Plan,
-    Progress, Query, RecallPoint, RepairMode, RepairReport, SegmentStats, Snapshot, SortOrder, Stats, Store, TextStats, ValueCount,
-    WriteTxn,
+    Progress, Query, RecallPoint, RepairMode, RepairReport, SegmentStats, Snapshot, SortOrder, Stats, Store,
+    TextStats, ValueCount, WriteTxn,
 };
 pub use text::Language;
 pub use vector::faiss::FaissBuild;

@@ -12,15 +12,16 @@ mod page;
 mod peer;
 mod plot;
 mod series;
+mod turns;
 
 use std::path::{Path, PathBuf};
 
 use common::{Outcome, Report, median, percentile};
 use data::Data;
+use ours::Made;
 use page::{Build, Results};
-use peer::{About, Peer, Start};
-use series::{Point, Series};
-use vdb::Store;
+use peer::{About, Start};
+use series::Series;
 
 /// Whatever went wrong.
 type Fault = Box<dyn std::error::Error>;
@@ -105,7 +106,8 @@ fn compare(
     if std::env::var_os("VDB_PEERS_BUILD_ONLY").is_some() {
         return Ok(());
     }
-    let series = measure(report, start, data, &peers, rounds)?;
+    let series = turns::measure(report, start, data, &peers, rounds, &mut missing)?;
+    peers.retain(|about| missing.iter().all(|(name, _)| *name != about.name));
     let before = report.rules().len();
     if data.dim == BOUNDED_DIM && BOUNDED_ROWS.contains(&data.rows) {
         bound(report, &series, &builds);
@@ -144,26 +146,23 @@ fn build(
 ) -> Result<Vec<Build>, Fault> {
     let mut builds = Vec::new();
     let wanted = if data.rows >= LARGE_ROWS { 1 } else { BUILDS };
-    let known = start.known("vdb").zip(start.known("vdb-adding"));
-    let (mut compacting, mut adding) = known.unwrap_or_default();
-    let mut yardstick = start.known(YARDSTICK).unwrap_or_default();
+    let mut made: Vec<Made> = start.known("vdb").unwrap_or_default();
+    let mut yardstick: Vec<f64> = start.known(YARDSTICK).unwrap_or_default();
     let has_yardstick = peers.iter().any(|about| about.name == YARDSTICK);
     for _ in 0..wanted {
-        if compacting.len() < wanted {
-            let (add, compact) = ours::build(data)?;
-            adding.push(add);
-            compacting.push(compact);
+        if made.len() < wanted {
+            made.push(ours::build(data)?);
         }
         if has_yardstick && yardstick.len() < wanted {
             yardstick.push(start.build(YARDSTICK)?);
         }
     }
-    start.keep("vdb", &compacting)?;
-    start.keep("vdb-adding", &adding)?;
+    start.keep("vdb", &made)?;
     start.keep(YARDSTICK, &yardstick)?;
-    let sum = compacting.iter().zip(&adding).map(|(a, b)| a + b).collect();
-    builds.push(Build { name: "vdb".into(), what: "merging and index", seconds: compacting });
-    builds.push(Build { name: "vdb".into(), what: "adding documents, merging and index", seconds: sum });
+    let indexing = made.iter().map(|made| made.indexing).collect();
+    let all = made.iter().map(|made| made.adding + made.merging + made.indexing).collect();
+    builds.push(Build { name: "vdb".into(), what: "index, written", seconds: indexing });
+    builds.push(Build { name: "vdb".into(), what: "adding documents, merging and index", seconds: all });
     peers.retain(|about| {
         let seconds =
             if about.name == YARDSTICK { Some(yardstick.clone()) } else { start.known(&about.name) };
@@ -188,72 +187,6 @@ fn build(
     Ok(builds)
 }
 
-/// A library at work, and what it is asked for.
-enum Worker {
-    Ours(Store),
-    Theirs(Peer, usize),
-}
-
-/// Searches with every setting of every library, in turns.
-fn measure(
-    report: &Report,
-    start: &Start<'_>,
-    data: &Data,
-    peers: &[About],
-    rounds: usize,
-) -> Result<Vec<Series>, Fault> {
-    let store = ours::open(&ours::path(data))?;
-    let mut workers =
-        vec![(Worker::Ours(store.clone()), ours::settings(&store, data)?, vec!["ids", "documents"])];
-    let mut all = Vec::new();
-    for about in peers {
-        let peer = Worker::Theirs(start.serve(&about.name)?, about.queries);
-        workers.push((peer, about.settings.clone(), about.modes.iter().map(String::as_str).collect()));
-    }
-    let names = std::iter::once("vdb").chain(peers.iter().map(|about| about.name.as_str()));
-    for (name, (_, _, modes)) in names.zip(&workers) {
-        let series = |mode: &&str| Series { name: name.into(), mode: (*mode).into(), points: Vec::new() };
-        all.extend(modes.iter().map(series));
-    }
-    let most = workers.iter().map(|(_, settings, _)| settings.len()).max().unwrap_or(0);
-    for place in 0..most {
-        for round in 0..=rounds {
-            let mut next = all.iter_mut();
-            for (worker, settings, modes) in &mut workers {
-                for mode in modes {
-                    let Some(series) = next.next() else { continue };
-                    let Some(setting) = settings.get(place) else { continue };
-                    let (seconds, found) = match worker {
-                        Worker::Ours(store) => ours::search(store, data, setting, mode)?,
-                        Worker::Theirs(peer, queries) => peer.search(setting, mode, *queries)?,
-                    };
-                    // The first round warms caches, and tells the recall.
-                    if round == 0 {
-                        let recall = series::recall(&found, &data.truth);
-                        series.points.push(Point {
-                            setting: setting.to_string(),
-                            recall,
-                            speeds: Vec::new(),
-                        });
-                    } else if let Some(point) = series.points.last_mut() {
-                        let count = u32::try_from(found.len()).map_or(f64::NAN, f64::from);
-                        point.speeds.push(count / seconds);
-                    }
-                }
-            }
-        }
-    }
-    for series in &all {
-        for Point { setting, recall, speeds } in &series.points {
-            let (name, mode, speed) = (&series.name, &series.mode, median(speeds.iter().copied()));
-            report.line(format!(
-                "{name:<12} {mode:<10} {setting:>8}: recall {recall:.4}, {speed:>7.0} queries/s"
-            ))?;
-        }
-    }
-    Ok(all)
-}
-
 /// Compares with the bounds.
 fn bound(report: &mut Report, all: &[Series], builds: &[Build]) {
     let find = |name: &str, mode: &str| all.iter().find(|series| series.name == name && series.mode == mode);
@@ -261,8 +194,11 @@ fn bound(report: &mut Report, all: &[Series], builds: &[Build]) {
         for (name, least) in bounds {
             let Some((ours, theirs)) = find("vdb", mode).zip(find(name, mode)) else { continue };
             for recall in BOUNDED_RECALLS {
-                // Where only vdb reaches the recall there is nothing to compare with.
-                let Some((middle, quartile)) = ours.ratio(theirs, recall) else { continue };
+                // Where it does not reach the recall there is nothing to compare with; where vdb does not, it fails.
+                if theirs.speeds_at(recall).is_empty() {
+                    continue;
+                }
+                let (middle, quartile) = ours.ratio(theirs, recall).unwrap_or((0.0, 0.0));
                 report.at_least(&format!("{mode} at recall {recall} / {name}"), middle, *least);
                 if *name == YARDSTICK {
                     report.at_least(&format!("the same, lower quartile, {name}"), quartile, QUARTILE_MIN);

@@ -2,6 +2,8 @@
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use serde_json::Value;
 use vdb::{Background, Control, Document, IndexKind, OpenOptions, Query, Store};
@@ -21,8 +23,19 @@ pub(crate) fn path(data: &Data) -> PathBuf {
     data.directory.join("store.vdb")
 }
 
-/// Makes the store; returns the seconds of adding the documents, and of compacting: merging and building indexes.
-pub(crate) fn build(data: &Data) -> Result<(f64, f64), Fault> {
+/// The seconds that making a store takes.
+#[derive(Clone, Copy, Default, serde::Deserialize, serde::Serialize)]
+pub(crate) struct Made {
+    /// To add the documents.
+    pub(crate) adding: f64,
+    /// To merge what was added into large segments.
+    pub(crate) merging: f64,
+    /// To build their indexes and write them.
+    pub(crate) indexing: f64,
+}
+
+/// Makes the store.
+pub(crate) fn build(data: &Data) -> Result<Made, Fault> {
     let file = path(data);
     if file.exists() {
         std::fs::remove_file(&file)?;
@@ -45,9 +58,17 @@ pub(crate) fn build(data: &Data) -> Result<(f64, f64), Fault> {
         adding += seconds;
         Ok(())
     })?;
-    let (compacting, _) = time(|| store.compact(&Control::new()))?;
+    let started = Instant::now();
+    let merging = Arc::new(OnceLock::new());
+    let merged = Arc::clone(&merging);
+    store.compact(&Control::new().on_progress(move |progress| {
+        if progress.stage == "index" {
+            merged.get_or_init(|| started.elapsed().as_secs_f64());
+        }
+    }))?;
+    let (merging, all) = (merging.get().copied().unwrap_or_default(), started.elapsed().as_secs_f64());
     store.close()?;
-    Ok((adding, compacting))
+    Ok(Made { adding, merging, indexing: all - merging })
 }
 
 /// Opens a store as its readers do.

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::Fault;
@@ -75,12 +77,12 @@ impl Start<'_> {
     }
 
     /// The seconds that building took in an earlier run.
-    pub(crate) fn known(&self, name: &str) -> Option<Vec<f64>> {
+    pub(crate) fn known<T: DeserializeOwned>(&self, name: &str) -> Option<Vec<T>> {
         serde_json::from_slice(&std::fs::read(self.built(name)).ok()?).ok()
     }
 
     /// Keeps the seconds of builds for later runs.
-    pub(crate) fn keep(&self, name: &str, seconds: &[f64]) -> Result<(), Fault> {
+    pub(crate) fn keep<T: Serialize>(&self, name: &str, seconds: &[T]) -> Result<(), Fault> {
         Ok(std::fs::write(self.built(name), serde_json::to_vec(seconds)?)?)
     }
 

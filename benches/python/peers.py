@@ -226,7 +226,7 @@ class Lancedb:
     """A table with a graph over 8-bit codes, in one partition; a setting is an effort, and how many times as many rows
     as wanted are scored exactly."""
 
-    modes, queries, about = ["ids", "documents"], 150, "IVF_HNSW_SQ, one partition"
+    modes, queries, about = ["ids", "documents"], 100, "IVF_HNSW_SQ, one partition"
     settings = [[16, 0], [64, 0], [20, 2], [32, 2], [64, 2], [128, 2], [192, 4]]
 
     def __init__(self):
@@ -280,7 +280,7 @@ class Lancedb:
 class Chromadb:
     """A collection with its usual graph."""
 
-    modes, settings, queries, about = ["ids", "documents"], [10, 16, 32, 64, 128, 256], 300, "HNSW, f32"
+    modes, settings, queries, about = ["ids", "documents"], [10, 16, 32, 64, 128, 256], 200, "HNSW, f32"
 
     def __init__(self):
         import chromadb

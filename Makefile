@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: demo install setup models test lint bench bench-memory eval-vector native-torch corrupt fuzz bench-peers
+.PHONY: demo install setup models test lint bench bench-memory eval-vector native-torch corrupt fuzz asan bench-peers
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -74,3 +74,7 @@ corrupt: setup
 # Runs each fuzz target for FUZZ_SECONDS.
 fuzz: setup
 	scripts/fuzz.sh
+
+# Compiles the C++ shim and a test of it for AddressSanitizer, and runs it.
+asan: setup
+	scripts/asan.sh

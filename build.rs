@@ -15,16 +15,9 @@ fn main() {
     }
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=VDB_FAISS_DIR");
-    println!("cargo:rerun-if-env-changed=VDB_SANITIZE");
 
     let mut shim = cc::Build::new();
     shim.cpp(true).std("c++17").warnings(true).extra_warnings(true).flag("-Wconversion").flag("-Wshadow");
-    // For tests: `address`.
-    if let Some(sanitizer) = env::var("VDB_SANITIZE").ok().filter(|name| !name.is_empty()) {
-        let flag = format!("-fsanitize={sanitizer}");
-        shim.flag(&flag).flag("-fno-omit-frame-pointer").define("_GLIBCXX_ASSERTIONS", None);
-        println!("cargo:rustc-link-arg={flag}");
-    }
     let faiss = faiss_dir();
     if let Some(dir) = &faiss {
         // FAISS's own headers are not ours to warn about.

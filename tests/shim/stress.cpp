@@ -1,0 +1,211 @@
+// Uses the shim as the library does, and with links and codes that a hostile file may hold: for a run under sanitizers.
+//
+// `make asan` compiles it together with the shim. It exits with 1 after a line about the first thing that is wrong.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "shim.h"
+
+namespace {
+
+constexpr int GRAPHS = 400;
+constexpr int SEARCHES = 40;
+constexpr size_t MESSAGE = 512;
+
+void expect(bool condition, const char* what) {
+    if (!condition) {
+        std::printf("wrong: %s\n", what);
+        std::exit(1);
+    }
+}
+
+// Runs a call of the shim with a buffer for its message.
+template <typename Call>
+int status_of(Call call) {
+    char message[MESSAGE] = "";
+    const int status = call(message);
+    if (status != VDB_OK) {
+        expect(std::strlen(message) > 0, "a failure has a message");
+    }
+    return status;
+}
+
+struct Graph {
+    explicit Graph(std::mt19937& random) : random(random) {
+        const size_t dims[] = {1, 7, 8, 16, 24, 48};
+        dim = dims[random() % 6];
+        rows = 1 + random() % 200;
+        parts.m = static_cast<int32_t>(2 + random() % 20);
+        parts.kind = static_cast<int32_t>(random() % 3);
+        parts.metric = static_cast<int32_t>(random() % 2);
+        levels.resize(rows);
+        order.resize(rows);
+        double chances[VDB_HNSW_LEVELS_MAX];
+        expect(status_of([&](char* message) {
+                   return vdb_hnsw_plan(
+                           parts.m, chances, VDB_HNSW_LEVELS_MAX, levels.data(), rows, order.data(), rows, message, MESSAGE);
+               }) == VDB_OK,
+               "levels are drawn");
+        size_t link_count = 0;
+        for (const uint8_t count : levels) {
+            link_count += (count + 1U) * static_cast<size_t>(parts.m);
+        }
+        links.assign(link_count, -1);
+        if (parts.kind == VDB_CODES_SQ8) {
+            trained.assign(2 * dim, -1.F);
+            std::fill(trained.begin() + static_cast<ptrdiff_t>(dim), trained.end(), 2.F);
+        }
+        for (size_t at = 0; at < rows * dim; ++at) {
+            vectors.push_back(value());
+        }
+        const size_t widths[] = {4 * dim, 2 * dim, dim};
+        codes.resize(rows * widths[parts.kind]);
+        expect(status_of([&](char* message) {
+                   return vdb_codes_encode(
+                           parts.kind, dim, trained.data(), trained.size(), vectors.data(), vectors.size(), codes.data(),
+                           codes.size(), message, MESSAGE);
+               }) == VDB_OK,
+               "vectors are encoded");
+        parts.dim = dim;
+        parts.ef_construction = static_cast<int32_t>(8 + random() % 40);
+        parts.entry_point = order[0];
+        parts.max_level = levels[static_cast<size_t>(order[0])] - 1;
+        parts.levels = levels.data(), parts.levels_len = rows;
+        parts.links = links.data(), parts.links_len = links.size();
+        parts.trained = trained.data(), parts.trained_len = trained.size();
+        parts.codes = codes.data(), parts.codes_len = codes.size();
+    }
+
+    float value() {
+        return static_cast<float>(random() % 2001) / 1000.F - 1.F;
+    }
+
+    void open() {
+        expect(status_of([&](char* message) { return vdb_hnsw_open(&parts, &native, message, MESSAGE); }) == VDB_OK, "it opens");
+    }
+
+    // Links a part of the order.
+    void add(size_t from, size_t to) {
+        std::vector<float> given;
+        for (size_t at = from; at < to; ++at) {
+            const auto begin = vectors.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(order[at]) * dim);
+            given.insert(given.end(), begin, begin + static_cast<ptrdiff_t>(dim));
+        }
+        expect(status_of([&](char* message) {
+                   return vdb_hnsw_add(native, order.data() + from, to - from, given.data(), given.size(), message, MESSAGE);
+               }) == VDB_OK,
+               "rows are linked");
+    }
+
+    // Searches, and returns how many rows were found.
+    size_t search(const float* query, size_t wanted, size_t effort) {
+        std::vector<float> distances(wanted);
+        std::vector<int64_t> found(wanted);
+        uint64_t computed = 0;
+        expect(status_of([&](char* message) {
+                   return vdb_hnsw_search(
+                           native, query, dim, effort, distances.data(), wanted, found.data(), wanted, &computed, message, MESSAGE);
+               }) == VDB_OK,
+               "it answers");
+        size_t count = 0;
+        while (count < wanted && found[count] >= 0) {
+            expect(found[count] < static_cast<int64_t>(rows), "what is found is a row");
+            expect(count == 0 || distances[count - 1] <= distances[count], "the nearest come first");
+            ++count;
+        }
+        expect(std::all_of(found.begin() + static_cast<ptrdiff_t>(count), found.end(), [](int64_t row) { return row == -1; }),
+               "nothing follows the last");
+        std::sort(found.begin(), found.begin() + static_cast<ptrdiff_t>(count));
+        expect(std::adjacent_find(found.begin(), found.begin() + static_cast<ptrdiff_t>(count)) ==
+                       found.begin() + static_cast<ptrdiff_t>(count),
+               "no row is found twice");
+        return count;
+    }
+
+    // Changes links of the lowest level and codes to what the checks before a search let pass.
+    void damage() {
+        size_t begin = 0;
+        for (const uint8_t count : levels) {
+            for (size_t at = 0; at < 2 * static_cast<size_t>(parts.m); ++at) {
+                if (random() % 8 == 0) {
+                    links[begin + at] = static_cast<int32_t>(random() % (rows + 1)) - 1;
+                }
+            }
+            begin += (count + 1U) * static_cast<size_t>(parts.m);
+        }
+        for (int n = 0; n < 20; ++n) {
+            codes[random() % codes.size()] = random() % 3 == 0 ? static_cast<uint8_t>(random()) : 0xFF;
+        }
+    }
+
+    std::mt19937& random;
+    size_t dim = 0;
+    size_t rows = 0;
+    vdb_hnsw_parts parts{};
+    std::vector<uint8_t> levels;
+    std::vector<int32_t> order;
+    std::vector<int32_t> links;
+    std::vector<float> trained;
+    std::vector<float> vectors;
+    std::vector<uint8_t> codes;
+    vdb_hnsw* native = nullptr;
+};
+
+// What no caller may ask for is refused.
+void refuses(const Graph& graph) {
+    const auto opens = [&](auto change) {
+        vdb_hnsw_parts parts = graph.parts;
+        change(parts);
+        vdb_hnsw* made = nullptr;
+        const int status = status_of([&](char* message) { return vdb_hnsw_open(&parts, &made, message, MESSAGE); });
+        vdb_hnsw_close(made);
+        return status == VDB_OK;
+    };
+    expect(!opens([](vdb_hnsw_parts& parts) { parts.m = 1; }), "too few links are refused");
+    expect(!opens([](vdb_hnsw_parts& parts) { parts.codes_len -= 1; }), "codes of another length are refused");
+    expect(!opens([](vdb_hnsw_parts& parts) { parts.links_len -= 1; }), "links of another length are refused");
+    expect(!opens([](vdb_hnsw_parts& parts) { parts.entry_point = -1; }), "an entry point that is no row is refused");
+    expect(!opens([](vdb_hnsw_parts& parts) { parts.max_level += 1; }), "an entry point below the top is refused");
+    expect(!opens([](vdb_hnsw_parts& parts) { parts.kind = 9; }), "an unknown kind is refused");
+}
+
+} // namespace
+
+int main() {
+    std::mt19937 random(1);
+    expect(status_of([](char* message) { return vdb_faiss_init(message, MESSAGE); }) == VDB_OK, "FAISS is made ready");
+    size_t wanted_all = 0;
+    size_t found_all = 0;
+    size_t found_hostile = 0;
+    for (int n = 0; n < GRAPHS; ++n) {
+        Graph graph(random);
+        refuses(graph);
+        graph.open();
+        std::thread other([&graph] { graph.add(0, graph.rows / 2); });
+        graph.add(graph.rows / 2, graph.rows);
+        other.join();
+        for (int search = 0; search < SEARCHES; ++search) {
+            std::vector<float> query;
+            for (size_t at = 0; at < graph.dim; ++at) {
+                query.push_back(graph.value());
+            }
+            if (search == 0) {
+                wanted_all += graph.rows;
+                found_all += graph.search(query.data(), graph.rows, graph.rows);
+            }
+            graph.damage();
+            found_hostile += graph.search(query.data(), 1 + random() % graph.rows, 1 + random() % (graph.rows + 5));
+        }
+        vdb_hnsw_close(graph.native);
+    }
+    expect(found_all * 100 >= wanted_all * 95, "nearly all rows of a sound graph are found");
+    std::printf("%d graphs, %d searches: nothing wrong, %zu of %zu rows found in sound ones, %zu in damaged ones\n", GRAPHS,
+                GRAPHS * (SEARCHES + 1), found_all, wanted_all, found_hostile);
+}

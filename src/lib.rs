@@ -32,6 +32,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use filter::{Candidate, Field, Filter, Operand};
 pub use metric::Metric;
 pub use storage::{FORMAT_NEWEST, FORMAT_OLDEST, Occupancy};
+#[doc(hidden)]
+pub use store::SearchPath;
 pub use store::{
     Background, CancelToken, CheckLevel, CheckReport, CommitReport, Committed, CompactReport, ConflictPolicy,
     Control, Damage, DeleteReport, Documents, Durability, Explained, FieldStats, Hit, Import, ImportFormat,
@@ -43,6 +45,7 @@ pub use text::Language;
 pub use vector::faiss::FaissBuild;
 #[doc(hidden)]
 pub use vector::hnsw::lab;
+pub use vector::segment::Precision;
 
 /// What the fuzz targets call: not part of the interface.
 #[cfg(fuzzing)]

@@ -18,6 +18,22 @@ pub enum Metric {
 }
 
 impl Metric {
+    const ALL: [Metric; 3] = [Metric::Cosine, Metric::InnerProduct, Metric::L2];
+
+    /// Its number in indexes.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Metric::Cosine => 0,
+            Metric::InnerProduct => 1,
+            Metric::L2 => 2,
+        }
+    }
+
+    /// The one of this number.
+    pub(crate) fn numbered(number: u32) -> Option<Self> {
+        Metric::ALL.into_iter().find(|metric| metric.number() == number)
+    }
+
     /// The number by which result lists of FAISS and `LangChain` know this score: the squared L2 distance under
     /// `L2` and `Cosine` (of unit vectors: `2 - 2 cos`), the inner product under `InnerProduct`.
     pub fn distance(self, score: f32) -> f32 {
@@ -48,11 +64,9 @@ impl FromStr for Metric {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        [Metric::Cosine, Metric::InnerProduct, Metric::L2].into_iter().find(|m| m.name() == name).ok_or_else(
-            || Error::Invalid {
-                what: "metric".into(),
-                reason: format!("{name:?} is none of cosine, ip, l2"),
-            },
-        )
+        Metric::ALL.into_iter().find(|m| m.name() == name).ok_or_else(|| Error::Invalid {
+            what: "metric".into(),
+            reason: format!("{name:?} is none of cosine, ip, l2"),
+        })
     }
 }

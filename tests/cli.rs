@@ -69,7 +69,7 @@ fn stats_for_people_and_as_json() {
         "file           a.vdb",
         "documents      30",
         "dead rows      20",
-        "vectors        dimension 2, metric cosine",
+        "vectors        dimension 2, metric cosine, f32",
     ];
     for line in wanted {
         assert!(ran.stdout.lines().any(|found| found == line), "{line} in {}", ran.stdout);
@@ -301,8 +301,6 @@ fn what_later_versions_have_is_known_by_name() {
         (&["search", "a.vdb", "x", "--min-cosine", "0.5"], "--min-cosine"),
         (&["search", "a.vdb", "x", "--mode=hybrid"], "--mode hybrid"),
         (&["import", "b.vdb", "x", "--format", "langchain-faiss"], "--format langchain-faiss"),
-        (&["create", "b.vdb", "--index", "sq8"], "--index sq8"),
-        (&["add", "b.vdb", "x", "--vectors", "f16"], "--vectors f16"),
         (&["--untrusted", "stats", "a.vdb"], "--untrusted"),
         (&["model", "distill", "x"], "model distill"),
     ] {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use vdb::{Document, Error, Metric, OpenOptions, Query, Store};
+use vdb::{Control, Document, Error, IndexKind, Metric, OpenOptions, Query, Store};
 
 const DIM: usize = 16;
 
@@ -57,6 +57,46 @@ fn faiss_opens_an_export_and_finds_what_the_store_finds() {
         }
         let error = snapshot.export_faiss(&path).unwrap_err();
         assert!(matches!(error, Error::Exists { .. }), "{error}");
+    }
+}
+
+/// Graphs and codes as FAISS reads them: what it finds is what the store finds, but for what codes lose, which the store
+/// scores again from the vectors.
+#[test]
+fn faiss_opens_an_exported_index_and_finds_the_same_neighbours() {
+    let dir = tempfile::tempdir().unwrap();
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+        for (kind, least) in [
+            (IndexKind::Exact, 1.0),
+            (IndexKind::Sq8, 0.95),
+            (IndexKind::Sq4, 0.7),
+            (IndexKind::Hnsw, 0.97),
+            (IndexKind::HnswSq8, 0.92),
+            (IndexKind::HnswF32, 0.97),
+        ] {
+            let store = OpenOptions::new().metric(metric).index(kind).index_rows_min(1).in_memory().unwrap();
+            let mut txn = store.write().unwrap();
+            txn.import_faiss(fixture("flat-l2.faiss")).unwrap();
+            txn.commit().unwrap();
+            let path = dir.path().join(format!("{metric}-{kind}.faiss"));
+            let error = store.snapshot().unwrap().export_faiss_index(&path).unwrap_err();
+            assert!(error.to_string().contains("compact"), "{error}");
+            store.compact(&Control::new()).unwrap();
+            assert_eq!(store.stats().unwrap().segments[0].index, kind.name());
+            assert_eq!(store.snapshot().unwrap().export_faiss_index(&path).unwrap(), 200);
+            let (mut found, mut wanted) = (0.0, 0.0);
+            for (query, positions) in queries().iter().zip(python_neighbours(&path)) {
+                let near = nearest(&store, query);
+                wanted += 10.0;
+                found += f64::from(
+                    u8::try_from(
+                        positions.iter().filter(|position| near.contains(&position.to_string())).count(),
+                    )
+                    .unwrap(),
+                );
+            }
+            assert!(found / wanted >= least, "{metric} {kind}: {}", found / wanted);
+        }
     }
 }
 

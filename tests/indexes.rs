@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 
 use crate::util::Random;
 use vdb::{
-    CancelToken, CheckLevel, Control, Document, Error, Filter, Hit, IndexKind, Metric, OpenOptions, Query,
-    Store,
+    Background, CancelToken, CheckLevel, Control, Document, Error, Filter, Hit, IndexKind, Metric,
+    OpenOptions, Query, Store,
 };
 
 const ROWS: u64 = 12_000;
-const DIM: usize = 64;
+pub(crate) const DIM: usize = 64;
 const CLUSTERS: u64 = 30;
 
 /// A vector near the centre of a cluster.
@@ -20,14 +20,15 @@ fn vector(cluster: u64, random: &mut Random) -> Vec<f32> {
     centre.iter().zip(random.vector(DIM)).map(|(c, x)| (c + 0.7 * x) / 32_768.0).collect()
 }
 
-fn document(n: u64) -> Document {
+pub(crate) fn document(n: u64) -> Document {
     let cluster = n * 7 % CLUSTERS;
     let document = Document::from_vector(vector(cluster, &mut Random(n))).id(n.to_string());
     document.metadata_json(&format!(r#"{{"n":{n},"cluster":{cluster}}}"#)).unwrap()
 }
 
-fn options() -> OpenOptions {
-    OpenOptions::new().index(IndexKind::Hnsw).dim(DIM)
+/// What a test does not do itself is not done.
+pub(crate) fn options() -> OpenOptions {
+    OpenOptions::new().index(IndexKind::Hnsw).dim(DIM).background(Background::None)
 }
 
 fn fill(store: &Store) {
@@ -45,7 +46,7 @@ fn shared() -> &'static Store {
     })
 }
 
-fn queries() -> impl Iterator<Item = (u64, Query)> {
+pub(crate) fn queries() -> impl Iterator<Item = (u64, Query)> {
     (0..40).map(|n| (n % CLUSTERS, Query::vector(vector(n % CLUSTERS, &mut Random(1_000_000 + n)))))
 }
 
@@ -54,7 +55,7 @@ fn ids(hits: &[Hit]) -> Vec<&str> {
 }
 
 /// How many of the exact hits were found; the scores of those are the same.
-fn found(hits: &[Hit], exact: &[Hit]) -> usize {
+pub(crate) fn found(hits: &[Hit], exact: &[Hit]) -> usize {
     assert_eq!(hits.len(), exact.len());
     assert!(hits.is_sorted_by(|a, b| a.score >= b.score));
     assert_eq!(hits.len(), ids(hits).into_iter().collect::<HashSet<_>>().len());
@@ -222,12 +223,12 @@ fn documents_of_many_parts_count_once() {
 type Place = Box<dyn Fn(&[u8]) -> usize>;
 
 /// Changes bytes of the index in a file: `at` from its beginning, after which `bytes` stand there.
-fn damage(path: &Path, at: impl Fn(&[u8]) -> usize, bytes: &[u8]) {
+pub(crate) fn damage(path: &Path, at: impl Fn(&[u8]) -> usize, bytes: &[u8]) {
     let mut file = std::fs::read(path).unwrap();
     let starts: Vec<usize> = file
         .chunks(4096)
         .enumerate()
-        .filter(|(_, page)| page.starts_with(b"vdbhnsw\n"))
+        .filter(|(_, page)| page.starts_with(b"vdbhnsw\n") || page.starts_with(b"vdbcode\n"))
         .map(|(n, _)| n * 4096)
         .collect();
     assert_eq!(starts.len(), 1);
@@ -299,8 +300,9 @@ fn an_index_is_found_again_at_the_next_opening() {
 
 #[test]
 fn no_index_is_built_where_none_is_wanted_or_memory_is_short() {
-    let exact = OpenOptions::new().index(IndexKind::Exact).index_rows_min(1).in_memory().unwrap();
-    let few = OpenOptions::new().in_memory().unwrap();
+    let none = || OpenOptions::new().background(Background::None);
+    let exact = none().index(IndexKind::Exact).index_rows_min(1).in_memory().unwrap();
+    let few = none().in_memory().unwrap();
     // A segment that was made with more memory than there is to index it.
     let (directory, token) = (tempfile::tempdir().unwrap(), CancelToken::new());
     let path = directory.path().join("short.vdb");

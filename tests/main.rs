@@ -31,6 +31,7 @@ mod exchange;
 mod import;
 mod import_npy;
 mod indexes;
+mod kinds;
 mod memory;
 mod merging;
 mod model;

@@ -77,7 +77,13 @@ impl Clusters {
 
     /// The next of them.
     pub(crate) fn next_vector(&mut self) -> Vec<f32> {
-        let centre = &self.centres[self.random.bits() as usize % self.centres.len()];
+        self.next_of().1
+    }
+
+    /// The next of them, and the number of its cluster.
+    pub(crate) fn next_of(&mut self) -> (usize, Vec<f32>) {
+        let cluster = self.random.bits() as usize % self.centres.len();
+        let centre = &self.centres[cluster];
         let place = self.random.vector(Self::LATENT);
         let mut vector: Vec<f32> = self.random.vector(self.dim).into_iter().map(|x| 0.5 * x).collect();
         for ((c, x), direction) in centre.iter().zip(place).zip(&self.basis) {
@@ -86,7 +92,17 @@ impl Clusters {
                 *to += part * from;
             }
         }
-        vector
+        (cluster, vector)
+    }
+
+    /// The clusters, those first whose centres are nearest to that of this one.
+    pub(crate) fn by_nearness_to(&self, cluster: usize) -> Vec<usize> {
+        let distance = |other: &usize| -> f32 {
+            self.centres[cluster].iter().zip(&self.centres[*other]).map(|(a, b)| (a - b) * (a - b)).sum()
+        };
+        let mut all: Vec<usize> = (0..self.centres.len()).collect();
+        all.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
+        all
     }
 
     /// The next of them, one long.

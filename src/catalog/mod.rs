@@ -19,7 +19,7 @@ pub(crate) use indexes::{drop_index, drop_orphans, indexes, put_index};
 pub(crate) use read::{ReadTxn, Rows};
 pub(crate) use record::{
     Counters, DocumentRecord, FieldRecord, ModelRecord, PartRecord, Record, SegmentIndexRecord,
-    SegmentRecord, SpaceRecord, TextRecord, TextSegmentRecord, VECTORS_F32,
+    SegmentRecord, SpaceRecord, TextRecord, TextSegmentRecord, VECTORS_F16, VECTORS_F32,
 };
 pub(crate) use rows::{
     blob, blobs, counters, documents, id_row, initialise, put_counters, settings, store, tail_row, tail_value,

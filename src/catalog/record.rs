@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 const VERSION: u8 = 1;
 /// Vectors are stored as f32.
 pub(crate) const VECTORS_F32: u8 = 0;
+/// Vectors of segments are stored as f16; those of the tail are f32 of the same values.
+pub(crate) const VECTORS_F16: u8 = 1;
 
 /// The store's identity.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -30,7 +32,7 @@ pub(crate) struct StoreRecord {
 pub(crate) struct SettingsRecord {
     /// Whether texts are indexed for full-text search.
     pub(crate) text_index: bool,
-    /// The kind of index wanted: `auto`, `exact` or `hnsw`.
+    /// The kind of index wanted: `auto`, `exact`, `sq8`, `sq4`, `hnsw`, `hnsw-sq8` or `hnsw-f32`.
     pub(crate) index: String,
     /// The space that documents are added to.
     pub(crate) active_space: u64,
@@ -79,7 +81,7 @@ pub(crate) struct SpaceRecord {
     pub(crate) dim: Option<u32>,
     /// The metric's name.
     pub(crate) metric: String,
-    /// [`VECTORS_F32`].
+    /// [`VECTORS_F32`] or [`VECTORS_F16`].
     pub(crate) vectors: u8,
 }
 

@@ -11,7 +11,8 @@ use crate::embed::Embedder;
 use crate::error::{Error, Result};
 use crate::limits::{DIM_MAX, PARTS_MAX};
 use crate::metric::Metric;
-use crate::vector::kernel::first_non_finite;
+use crate::vector::kernel::{first_non_finite, halved, widened};
+use crate::vector::segment::Precision;
 
 /// A document that passed every check.
 struct Ready {
@@ -40,7 +41,7 @@ impl WriteTxn {
         if let Some(embedder) = store.embedder() {
             self.state.report.truncated += to_u64(embed(embedder, &mut ready)?);
         }
-        let dim = self.state.check_vectors(position, &ready)?;
+        let dim = self.state.check_vectors(position, &mut ready)?;
         self.change(|tables, state| {
             state.space.dim = dim.map(|dim| u32::try_from(dim).unwrap_or(u32::MAX));
             for document in ready {
@@ -124,18 +125,31 @@ fn embed(embedder: &dyn Embedder, ready: &mut [Ready]) -> Result<usize> {
     Ok(embeddings.truncated)
 }
 
+/// Rounds values to half precision.
+fn round(vector: &mut [f32]) -> std::result::Result<(), String> {
+    let halves: Vec<u16> = halved(vector).collect();
+    for (column, (value, wide)) in vector.iter_mut().zip(widened(&halves)).enumerate() {
+        if !wide.is_finite() {
+            return Err(format!("the value in column {column} is {value}, and f16 ends at 65504"));
+        }
+        *value = wide;
+    }
+    Ok(())
+}
+
 impl TxnState {
-    /// Checks every vector; returns the dimension, which the first vector decides where nothing else has.
-    fn check_vectors(&self, position: u64, ready: &[Ready]) -> Result<Option<usize>> {
+    /// Checks every vector and rounds it to what is stored; returns the dimension, which the first vector decides where
+    /// nothing else has.
+    fn check_vectors(&self, position: u64, ready: &mut [Ready]) -> Result<Option<usize>> {
         let mut dim = self.dim();
-        for (n, document) in ready.iter().enumerate() {
-            let row = position + to_u64(n);
+        for (n, document) in ready.iter_mut().enumerate() {
+            let (row, parts, id) = (position + to_u64(n), document.parts.len(), &document.id);
             for (p, vector) in
-                document.parts.iter().enumerate().filter_map(|(p, part)| Some((p, part.vector.as_ref()?)))
+                document.parts.iter_mut().enumerate().filter_map(|(p, part)| Some((p, part.vector.as_mut()?)))
             {
-                let what = || match document.parts.len() {
-                    1 => format!("vector of document {:?} (row {row})", document.id),
-                    _ => format!("vector of part {p} of document {:?} (row {row})", document.id),
+                let what = || match parts {
+                    1 => format!("vector of document {id:?} (row {row})"),
+                    _ => format!("vector of part {p} of document {id:?} (row {row})"),
                 };
                 let expected = *dim.get_or_insert(vector.len());
                 if vector.len() != expected {
@@ -155,6 +169,9 @@ impl TxnState {
                         vector[column]
                     );
                     return Err(Error::invalid(what(), reason));
+                }
+                if self.space.precision() == Precision::F16 {
+                    round(vector).map_err(|reason| Error::invalid(what(), reason))?;
                 }
                 if self.metric == Metric::Cosine && vector.iter().all(|&value| value == 0.0) {
                     return Err(Error::invalid(
@@ -220,7 +237,7 @@ impl TxnState {
             none => none.insert(NewVectors::new(
                 &self.container,
                 self.space_id,
-                vector.len(),
+                (vector.len(), self.space.precision()),
                 self.metric,
                 self.tail_bytes_max,
                 &self.memory,

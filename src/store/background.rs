@@ -1,11 +1,11 @@
-//! The thread that merges segments while the store is open.
+//! The thread that merges segments and builds their indexes while the store is open.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 
 use super::memory::{Component, THREAD_BYTES};
 use super::merge::{self, MergeLimits};
-use super::{Background, CancelToken, Control, Inner, Store};
+use super::{Background, CancelToken, Control, Inner, Store, recall};
 use crate::error::{Error, Result};
 use crate::storage::hold;
 
@@ -117,9 +117,9 @@ impl Shared {
             let Some(inner) = inner.upgrade() else { return };
             // Without an owner: what this thread holds does not keep the thread alive.
             let store = Store { owner: None, inner };
-            let result = merge::merge(&store, &MergeLimits::default(), &control);
+            let result = tend(&store, &control);
             drop(store);
-            self.note(result.map(drop));
+            self.note(result);
         }
     }
 
@@ -153,6 +153,15 @@ impl Shared {
             }
         }
     }
+}
+
+/// Merges what is due, looks whether the indexes are as good as they were, and builds those that are missing or worn.
+fn tend(store: &Store, control: &Control) -> Result<()> {
+    merge::merge(store, &MergeLimits::default(), control)?;
+    if recall::look(&store.snapshot()?, control)? {
+        merge::merge(store, &MergeLimits::default(), control)?;
+    }
+    Ok(())
 }
 
 /// An error with its causes.

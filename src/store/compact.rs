@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::merge::{self, Goal, MergeLimits};
+use super::merge::{self, Allowance, Goal, MergeLimits};
 use super::vectors::NewVectors;
-use super::{Control, Store, WriteTxn, indexing};
+use super::{Control, Store, WriteTxn, indexing, recall};
 use crate::catalog::{self, Table};
 use crate::codec::{key, to_u64};
 use crate::error::Result;
@@ -48,8 +48,11 @@ pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport>
     report.segments_before = to_u64(store.snapshot()?.view().segments.len());
     build_index(store, control)?;
     seal(store)?;
-    merge::run(store, Goal::Packed, &MergeLimits::default(), control)?;
-    report.indexes_built = indexing::build_missing(store, control)?;
+    let all = Allowance::new(&MergeLimits::default());
+    let mut merged = merge::run(store, Goal::Packed, all, control)?;
+    recall::look(&store.snapshot()?, control)?;
+    indexing::build_missing(store, all, &mut merged, control)?;
+    report.indexes_built = merged.indexes;
     report.catalog_packed = pack_catalog(store)?;
     tighten(store, control)?;
     let after = container.occupancy()?;
@@ -97,7 +100,7 @@ fn seal(store: &Store) -> Result<()> {
         let mut vectors = NewVectors::new(
             &state.container,
             state.space_id,
-            dim,
+            (dim, state.space.precision()),
             state.metric,
             state.tail_bytes_max,
             &state.memory,

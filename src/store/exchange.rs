@@ -1,4 +1,4 @@
-//! Exchange with FAISS: its flat index files, written and read.
+//! Exchange with FAISS: its index files, written and read.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -21,7 +21,6 @@ impl Snapshot {
     /// `Exists` when there is something at `path`; `Unavailable` while the store has no vector, so no dimension; `Io`.
     pub fn export_faiss(&self, path: impl AsRef<Path>) -> Result<u64> {
         let (path, view) = (path.as_ref(), self.view());
-        let io = |source| Error::Io { op: "write", path: path.to_owned(), source };
         let dim = view.dim().ok_or_else(|| Error::Unavailable {
             feature: "exporting vectors",
             reason: "the store has none and no dimension yet".into(),
@@ -29,21 +28,59 @@ impl Snapshot {
         let rows = view.live_rows(self.txn())?;
         let header = FlatHeader { metric: view.metric.into(), dim, rows, naming: Naming::Position };
         let scaling = if view.metric == Metric::Cosine { Scaling::Unit } else { Scaling::AsGiven };
-        let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        let temporary = tempfile::NamedTempFile::new_in(directory).map_err(io)?;
-        let mut out = temporary.as_file();
-        let mut writer = FlatWriter::new(&mut out, path, header, scaling)?;
-        view.for_each_live(self.txn(), &mut |_, vector| writer.vector(vector))?;
-        writer.finish()?;
-        temporary.as_file().sync_all().map_err(io)?;
-        temporary.persist_noclobber(path).map_err(|error| match error.error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                Error::Exists { what: "file", name: path.display().to_string() }
-            }
-            _ => io(error.error),
+        publish(path, |out| {
+            let mut out = out;
+            let mut writer = FlatWriter::new(&mut out, path, header, scaling)?;
+            view.for_each_live(self.txn(), &mut |_, vector| writer.vector(vector))?;
+            writer.finish()
         })?;
         Ok(rows)
     }
+
+    /// Writes the index of a store as the index of FAISS that it is, which any FAISS opens and finds the same neighbours
+    /// with; returns the number of vectors, which are in the order of [`Snapshot::documents`] and their parts.
+    ///
+    /// `hnsw`, `hnsw-sq8` and `hnsw-f32` become `IndexHNSWSQ` and `IndexHNSWFlat`, `sq8` and `sq4` become
+    /// `IndexScalarQuantizer`, `exact` becomes `IndexFlat`. Cosine becomes the inner product of unit vectors. An index covers
+    /// one segment, so the store must have been compacted and be unchanged since. Durable: yes, and the file appears at
+    /// once and whole.
+    /// # Errors
+    /// `Unavailable` for a store of several segments, or with vectors outside of them or dead ones in them: compact it;
+    /// `Corrupt` for a damaged index; as [`Snapshot::export_faiss`].
+    pub fn export_faiss_index(&self, path: impl AsRef<Path>) -> Result<u64> {
+        let (path, view) = (path.as_ref(), self.view());
+        let refuse = |reason: String| Err(Error::Unavailable { feature: "exporting an index", reason });
+        let segment = match view.segments.as_slice() {
+            [segment] if view.counters.tail_rows == 0 && segment.dead_count(&view.dead) == 0 => segment,
+            segments => {
+                let (count, tail) = (segments.len(), view.counters.tail_rows);
+                let dead: u64 = segments.iter().map(|segment| segment.dead_count(&view.dead)).sum();
+                return refuse(format!(
+                    "{count} segments, {tail} vectors outside of them and {dead} dead ones in them; compact the store"
+                ));
+            }
+        };
+        let Some(index) = view.indexes.get(&segment.id()) else { return self.export_faiss(path) };
+        index.check(self.txn(), true)?;
+        match index.get() {
+            Ok(index) => publish(path, |out| index.write_faiss(out, path))?,
+            Err(damage) => return refuse(damage.to_owned()),
+        }
+        Ok(segment.count())
+    }
+}
+
+/// Lets a file appear at once and whole.
+fn publish(path: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<()> {
+    let io = |source| Error::Io { op: "write", path: path.to_owned(), source };
+    let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let temporary = tempfile::NamedTempFile::new_in(directory).map_err(io)?;
+    write(temporary.as_file())?;
+    temporary.as_file().sync_all().map_err(io)?;
+    temporary.persist_noclobber(path).map(drop).map_err(|error| match error.error.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::Exists { what: "file", name: path.display().to_string() },
+        _ => io(error.error),
+    })
 }
 
 impl WriteTxn {

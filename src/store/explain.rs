@@ -18,16 +18,16 @@ pub struct Explained {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// The way through the vectors: `exact`, `hnsw` where every segment was searched by its graph, else `mixed`. The tail is
-    /// always scanned.
+    /// The way through the vectors: `exact`, `hnsw` where every segment was searched by its graph, `codes` where the codes
+    /// of every segment were scanned, else `mixed`. The tail is always scanned.
     pub path: &'static str,
     /// The segments that were searched, beside the tail.
     pub segments: usize,
     /// The rows that the filter allows; without a filter all that are not dead.
     pub allowed: u64,
-    /// The vectors that were compared with the query, in scans and in graphs, those not allowed included.
+    /// The vectors and codes that were compared with the query, in scans and in graphs, those not allowed included.
     pub candidates: u64,
-    /// The vectors that graphs gave and that were scored again, exactly.
+    /// The vectors that indexes gave and that were scored again, exactly.
     pub rescored: u64,
     /// The part of the true best that is found, on average: 1 when search is exact.
     pub recall_promised: f64,
@@ -35,8 +35,10 @@ pub struct Plan {
     pub target_time: Duration,
     /// To evaluate the filter.
     pub filter_time: Duration,
-    /// To search graphs.
+    /// To search graphs, and to score what indexes gave.
     pub graph_time: Duration,
+    /// To scan codes.
+    pub codes_time: Duration,
     /// To scan vectors.
     pub scan_time: Duration,
     /// To read the documents that were found.
@@ -57,6 +59,7 @@ impl Default for Plan {
             target_time: Duration::ZERO,
             filter_time: Duration::ZERO,
             graph_time: Duration::ZERO,
+            codes_time: Duration::ZERO,
             scan_time: Duration::ZERO,
             fetch_time: Duration::ZERO,
             notes: Vec::new(),

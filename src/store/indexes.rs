@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::storage::{Blob, BlobRecord, hold};
 use crate::vector::exact::Query;
-use crate::vector::hnsw::{Index, Near, SearchBytes, Wanted, search_bytes};
+use crate::vector::hnsw::{self, Near, SearchBytes, Wanted, search_bytes};
+use crate::vector::index::Index;
 use crate::vector::segment::Segment;
 
 /// Indexes by the number of their segment.
@@ -73,6 +74,11 @@ impl SegmentIndex {
         self.damage.get().map_or(Ok(index), |damage| Err(damage))
     }
 
+    /// The first page of its blob.
+    pub(crate) fn start(&self) -> u64 {
+        self.place.start
+    }
+
     /// The bytes of its blob.
     pub(crate) fn bytes(&self) -> u64 {
         self.place.len
@@ -91,24 +97,24 @@ impl SegmentIndex {
         Ok(Going(self))
     }
 
-    /// Searches it as [`Index::near`] does; `None` when it turns out to be damaged, which is remembered.
+    /// Searches its graph as [`hnsw::Index::near`] does; `None` when it turns out to be damaged, which is remembered.
     ///
     /// # Errors
-    /// As [`Index::near`]; `Memory`.
+    /// As [`hnsw::Index::near`]; `Memory`.
     pub(crate) fn near(
         &self,
+        graph: &hnsw::Index,
         query: &Query,
         wanted: Wanted,
         memory: &Arc<Accountant>,
     ) -> Result<Option<(Vec<Near>, u64)>> {
-        let Ok(index) = self.get() else { return Ok(None) };
-        let shape = index.shape();
+        let shape = graph.shape();
         let bytes = search_bytes(shape.rows, shape.dim, wanted.effort, wanted.candidates);
         // In a forked child another thread of the parent may hold the lock for ever.
         let is_ours = std::process::id() == self.process;
         let _going = if is_ours { Some(self.begin(bytes, memory)?) } else { None };
         let _queues = memory.grant(Component::Graphs, "searching an index", to_u64(bytes.queues))?;
-        match index.near(query, wanted) {
+        match graph.near(query, wanted) {
             Err(error @ Error::Corrupt { .. }) => {
                 let _ = self.damage.set(error.to_string());
                 Ok(None)
@@ -130,8 +136,8 @@ impl SegmentIndex {
 }
 
 fn fits(index: &Index, segment: &Segment, metric: Metric) -> Result<()> {
-    let shape = index.shape();
-    let found = (crate::codec::to_u64(shape.rows), crate::codec::to_u64(shape.dim), shape.metric);
+    let (rows, dim, found_metric) = index.fitting();
+    let found = (crate::codec::to_u64(rows), crate::codec::to_u64(dim), found_metric);
     let expected = (segment.count(), segment.dim(), metric);
     if found == expected {
         return Ok(());

@@ -4,46 +4,85 @@ use std::fmt;
 use std::num::NonZero;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::memory::Component;
-use super::view::View;
+use super::merge::{Allowance, MergeReport};
+use super::snapshot::Snapshot;
 use super::{Control, Store};
 use crate::catalog::{self, SegmentIndexRecord, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
-use crate::storage::{BlobDraft, BlobRecord, Container, Naming, Unnamed};
+use crate::storage::{BlobDraft, BlobRecord, Container, Naming, Unnamed, hold};
+use crate::vector::codes::{self, Width};
 use crate::vector::hnsw::{self, Codes, Params};
+use crate::vector::index::Recipe;
 use crate::vector::segment::Segment;
 
 /// Segments of fewer rows get no index under `auto`: they are scanned in a millisecond.
 const AUTO_ROWS_MIN: u64 = 10_000;
-/// Segments of fewer rows get no index under `hnsw`: there would be too few to measure its recall with.
-const HNSW_ROWS_MIN: u64 = 1_000;
+/// Segments of fewer rows get no index of a kind that was chosen: there would be too few to measure its recall with.
+const CHOSEN_ROWS_MIN: u64 = 1_000;
 /// A segment is not made larger than what can be indexed in this part of the memory budget.
 const BUDGET_PARTS: u64 = 2;
+/// The values of vectors that are taken to be indexed in a millisecond.
+const GRAPH_VALUES_PER_MS: u64 = 1_500;
+const CODE_VALUES_PER_MS: u64 = 10_000;
 
-/// Which segments get an index when they are compacted.
+/// Which index segments get.
+///
+/// An index is derived from the vectors and decides only which of them are looked at: what it finds is scored again from
+/// them. Sizes are those of a vector of `dim` values beside the vector itself; a graph has some 280 bytes of links more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IndexKind {
-    /// Those of 10,000 vectors or more. The default.
+    /// From 10,000 vectors on `hnsw-sq8`; `sq4` where the memory budget does not allow to build a graph. The default.
     #[default]
     Auto,
     /// None: every search is exact.
     Exact,
-    /// Those of 1,000 vectors or more get a graph of nearest neighbours.
+    /// A scan of codes of eight bits for each value: `dim` bytes.
+    Sq8,
+    /// A scan of codes of four bits for each value: `dim / 2` bytes.
+    Sq4,
+    /// A graph of nearest neighbours over vectors of half precision: `2 dim` bytes.
     Hnsw,
+    /// A graph over codes of eight bits: `dim` bytes.
+    HnswSq8,
+    /// A graph over the values as they are: `4 dim` bytes.
+    HnswF32,
 }
 
 impl IndexKind {
-    const ALL: [IndexKind; 3] = [IndexKind::Auto, IndexKind::Exact, IndexKind::Hnsw];
+    /// Every kind.
+    pub const ALL: [IndexKind; 7] = [
+        IndexKind::Auto,
+        IndexKind::Exact,
+        IndexKind::Sq8,
+        IndexKind::Sq4,
+        IndexKind::Hnsw,
+        IndexKind::HnswSq8,
+        IndexKind::HnswF32,
+    ];
 
-    /// Its name: `auto`, `exact` or `hnsw`.
+    /// Its name: `auto`, `exact`, `sq8`, `sq4`, `hnsw`, `hnsw-sq8` or `hnsw-f32`.
     pub fn name(self) -> &'static str {
+        match self.recipe() {
+            Some(recipe) => recipe.name(),
+            None if self == IndexKind::Exact => "exact",
+            None => "auto",
+        }
+    }
+
+    /// What is built for this kind; `None` where it depends or nothing is.
+    fn recipe(self) -> Option<Recipe> {
         match self {
-            IndexKind::Auto => "auto",
-            IndexKind::Exact => "exact",
-            IndexKind::Hnsw => "hnsw",
+            IndexKind::Auto | IndexKind::Exact => None,
+            IndexKind::Sq8 => Some(Recipe::Codes(Width::Eight)),
+            IndexKind::Sq4 => Some(Recipe::Codes(Width::Four)),
+            IndexKind::Hnsw => Some(Recipe::Graph(Params::new(Codes::F16))),
+            IndexKind::HnswSq8 => Some(Recipe::Graph(Params::new(Codes::Sq8))),
+            IndexKind::HnswF32 => Some(Recipe::Graph(Params::new(Codes::F32))),
         }
     }
 }
@@ -59,7 +98,10 @@ impl FromStr for IndexKind {
 
     fn from_str(name: &str) -> Result<Self> {
         let known = IndexKind::ALL.into_iter().find(|kind| kind.name() == name);
-        known.ok_or_else(|| Error::invalid("index", format!("{name:?} is none of auto, exact, hnsw")))
+        known.ok_or_else(|| {
+            let names = IndexKind::ALL.map(IndexKind::name).join(", ");
+            Error::invalid("kind of index", format!("{name:?} is none of {names}"))
+        })
     }
 }
 
@@ -71,13 +113,6 @@ pub(super) struct Means {
     /// Bytes of memory that are left for building.
     memory: u64,
     threads: NonZero<usize>,
-    codes: Codes,
-}
-
-/// The codes of a store of so many values: those that the system is likely to keep in memory beside the budget, for the
-/// pages of codes that it drops have to be read again.
-fn codes(values: u64, budget: u64) -> Codes {
-    if values.saturating_mul(2) <= budget { Codes::F16 } else { Codes::Sq8 }
 }
 
 /// The most rows of a segment whose index can be built within a part of the budget.
@@ -85,11 +120,11 @@ pub(super) fn rows_max(budget: u64, dim: u64) -> u64 {
     let part = budget / BUDGET_PARTS;
     let params = Params::new(Codes::F32);
     let fits = |rows: u64| to_u64(hnsw::build_bytes(to_usize(rows), to_usize(dim), params, 1)) <= part;
-    if !fits(HNSW_ROWS_MIN) {
+    if !fits(CHOSEN_ROWS_MIN) {
         // No index at all: nothing to be small for.
         return u64::MAX;
     }
-    let (mut low, mut high) = (HNSW_ROWS_MIN, u64::from(i32::MAX.cast_unsigned()));
+    let (mut low, mut high) = (CHOSEN_ROWS_MIN, u64::from(i32::MAX.cast_unsigned()));
     while low < high {
         let middle = low + (high - low).div_ceil(2);
         (low, high) = if fits(middle) { (middle, high) } else { (low, middle - 1) };
@@ -99,18 +134,10 @@ pub(super) fn rows_max(budget: u64, dim: u64) -> u64 {
 
 impl Means {
     /// What a store has to build indexes with.
-    pub(super) fn of(store: &Store, view: &View, kind: IndexKind) -> Self {
+    pub(super) fn of(store: &Store, kind: IndexKind) -> Self {
         let options = store.options();
         let threads = options.threads.unwrap_or(NonZero::<usize>::MIN);
-        let rows: u64 = view.segments.iter().map(|segment| segment.count()).sum();
-        let values = rows.saturating_mul(to_u64(view.dim().unwrap_or(0)));
-        Means {
-            kind,
-            rows_min: options.index_rows_min,
-            memory: store.accountant().left(),
-            threads,
-            codes: codes(values, options.budget()),
-        }
+        Means { kind, rows_min: options.index_rows_min, memory: store.accountant().left(), threads }
     }
 
     /// What to build for a segment, and with how many threads; or why nothing.
@@ -118,24 +145,31 @@ impl Means {
         &self,
         rows: u64,
         dim: u64,
-    ) -> std::result::Result<(Params, NonZero<usize>), String> {
+    ) -> std::result::Result<(Recipe, NonZero<usize>), String> {
         let rows_min = match self.kind {
             IndexKind::Exact => return Err("the store was made to search exactly".into()),
             IndexKind::Auto => AUTO_ROWS_MIN,
-            IndexKind::Hnsw => HNSW_ROWS_MIN,
+            _ => CHOSEN_ROWS_MIN,
         };
         let rows_min = self.rows_min.unwrap_or(rows_min);
         if rows < rows_min {
             return Err(format!("an index is built from {rows_min} rows on"));
         }
-        let params = Params::new(self.codes);
-        let needs = |threads| to_u64(hnsw::build_bytes(to_usize(rows), to_usize(dim), params, threads));
-        let fits = (1..=self.threads.get()).rev().find(|&threads| needs(threads) <= self.memory);
-        if let Some(threads) = fits.and_then(NonZero::new) {
-            return Ok((params, threads));
-        }
-        let (what, needs, left) = ("building its index".to_owned(), needs(1), self.memory);
-        Err(Error::Memory { what, needs, left }.to_string())
+        let chosen = self.kind.recipe();
+        let recipe = chosen.unwrap_or(Recipe::Graph(Params::new(Codes::Sq8)));
+        let spare = if chosen.is_none() { Some(Recipe::Codes(Width::Four)) } else { None };
+        let fitting = |recipe| self.threads_for(recipe, rows, dim).map(|threads| (recipe, threads));
+        fitting(recipe).or_else(|| spare.and_then(fitting)).ok_or_else(|| {
+            let needed = recipe.build_bytes(to_usize(rows), to_usize(dim), 1);
+            let (what, needs, left) = ("building its index".to_owned(), to_u64(needed), self.memory);
+            Error::Memory { what, needs, left }.to_string()
+        })
+    }
+
+    /// With how many threads an index can be built.
+    fn threads_for(&self, recipe: Recipe, rows: u64, dim: u64) -> Option<NonZero<usize>> {
+        let needs = |threads| to_u64(recipe.build_bytes(to_usize(rows), to_usize(dim), threads));
+        (1..=self.threads.get()).rev().find(|&threads| needs(threads) <= self.memory).and_then(NonZero::new)
     }
 }
 
@@ -145,37 +179,107 @@ pub(super) fn kind(rows: &dyn catalog::Rows) -> Result<IndexKind> {
     name.parse().map_err(|error: Error| Table::Meta.damage(b"settings", &error.to_string()))
 }
 
-/// Builds the indexes that segments should have and have not, or have damaged; returns how many.
+/// Builds the indexes that segments should have and have not, or have damaged or worn, and adds them to `report`.
 ///
 /// Each is built from a snapshot, without holding up writers, and published in a transaction of its own.
-pub(super) fn build_missing(store: &Store, control: &Control) -> Result<u64> {
+pub(super) fn build_missing(
+    store: &Store,
+    allowance: Allowance,
+    report: &mut MergeReport,
+    control: &Control,
+) -> Result<()> {
     let snapshot = store.snapshot()?;
     let kind = kind(snapshot.txn())?;
     let segments: Vec<u64> = snapshot.view().segments.iter().map(|segment| segment.id()).collect();
     drop(snapshot);
-    let mut built = 0;
     for id in segments {
         let snapshot = store.snapshot()?;
-        let view = snapshot.view();
-        let sound = view.indexes.get(&id).is_some_and(|index| index.get().is_ok());
-        let Some(segment) = view.segments.iter().find(|segment| segment.id() == id && !sound) else {
+        let means = Means::of(store, kind);
+        let Some((segment, recipe, threads)) = wanted(&snapshot, id, &means) else { continue };
+        let rows = segment.count();
+        let Some(due) = allowance.of(report.rows, rows, time(segment, recipe, threads)) else {
+            report.indexes_waiting += 1;
             continue;
         };
-        let means = Means::of(store, view, kind);
-        let Ok((params, threads)) = means.index_for(segment.count(), segment.dim()) else { continue };
-        let (rows, dim) = (to_usize(segment.count()), to_usize(segment.dim()));
-        let needs = to_u64(hnsw::build_bytes(rows, dim, params, threads.get()));
+        let step = |done| control.step("index", done, Some(rows)).and_then(|()| due.step());
+        let (count, dim) = (to_usize(rows), to_usize(segment.dim()));
+        let needs = to_u64(recipe.build_bytes(count, dim, threads.get()));
         // Others may have taken meanwhile what was left.
         let granted = store.accountant().grant(Component::Indexing, "building an index", needs);
         let Ok(_grant) = granted else { continue };
-        let total = segment.count();
-        let step = |done| control.step("index", done, Some(total));
+        let draft = match write(&snapshot, segment, recipe, threads, &step) {
+            Ok(draft) => draft,
+            Err(Error::Cancelled) if !control.is_cancelled() => {
+                report.indexes_waiting += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let container = Arc::clone(&store.file()?.container);
-        let open = |len| BlobDraft::new(&container, len, Naming::AfterSync);
-        let draft = hnsw::build(&segment.block()?, view.metric, params, threads, open, &step)?;
-        built += u64::from(publish(store, &container, segment, draft)?);
+        report.indexes += u64::from(publish(store, &container, segment, draft)?);
+        report.rows += rows;
     }
-    Ok(built)
+    Ok(())
+}
+
+/// How many segments should have a sound index and have not.
+pub(super) fn due(snapshot: &Snapshot, means: &Means) -> u64 {
+    let segments = snapshot.view().segments.iter();
+    to_u64(segments.filter(|segment| wanted(snapshot, segment.id(), means).is_some()).count())
+}
+
+/// What to build for a segment, if it has no sound index and should have one.
+fn wanted<'a>(
+    snapshot: &'a Snapshot,
+    id: u64,
+    means: &Means,
+) -> Option<(&'a Segment, Recipe, NonZero<usize>)> {
+    let view = snapshot.view();
+    let sample = hold(&snapshot.store().inner.samples).get(&id).copied();
+    let is_sound = view.indexes.get(&id).is_some_and(|index| {
+        index.get().is_ok() && !sample.is_some_and(|sample| sample.is_worn(index.start()))
+    });
+    let segment = view.segments.iter().find(|segment| segment.id() == id && !is_sound)?;
+    let (recipe, threads) = means.index_for(segment.count(), segment.dim()).ok()?;
+    Some((segment, recipe, threads))
+}
+
+/// How long building is taken to need, cautiously.
+fn time(segment: &Segment, recipe: Recipe, threads: NonZero<usize>) -> Duration {
+    let per_ms = match recipe {
+        Recipe::Graph(_) => GRAPH_VALUES_PER_MS.saturating_mul(to_u64(threads.get())),
+        Recipe::Codes(_) => CODE_VALUES_PER_MS,
+    };
+    Duration::from_millis(segment.count().saturating_mul(segment.dim()) / per_ms)
+}
+
+/// Builds an index into a blob of its own.
+fn write(
+    snapshot: &Snapshot,
+    segment: &Segment,
+    recipe: Recipe,
+    threads: NonZero<usize>,
+    step: &(dyn Fn(u64) -> Result<()> + Sync),
+) -> Result<BlobDraft> {
+    let (container, metric) = (snapshot.txn().container(), snapshot.view().metric);
+    let block = segment.block()?;
+    match recipe {
+        Recipe::Graph(params) => {
+            let open = |len| BlobDraft::new(container, len, Naming::AfterSync);
+            hnsw::build(&block, metric, params, threads, open, step)
+        }
+        Recipe::Codes(width) => {
+            let bytes = codes::blob_bytes(block.len(), block.dim(), metric, width)?;
+            let draft = BlobDraft::new(container, bytes, Naming::AfterSync)?;
+            let mut end = 0;
+            codes::build(&block, metric, width, step, &mut |bytes| {
+                draft.write_at(bytes, end)?;
+                end += to_u64(bytes.len());
+                Ok(())
+            })?;
+            Ok(draft)
+        }
+    }
 }
 
 /// Names an index, unless its segment is gone meanwhile.
@@ -215,13 +319,13 @@ mod tests {
     use super::*;
 
     fn means(kind: IndexKind, memory: u64, threads: usize) -> Means {
-        Means { kind, rows_min: None, memory, threads: NonZero::new(threads).unwrap(), codes: Codes::F16 }
+        Means { kind, rows_min: None, memory, threads: NonZero::new(threads).unwrap() }
     }
 
     #[test]
     fn an_index_is_for_segments_that_are_large_enough() {
         let wanted = |kind, rows| means(kind, u64::MAX, 1).index_for(rows, 384).is_ok();
-        for (kind, rows_min) in [(IndexKind::Auto, AUTO_ROWS_MIN), (IndexKind::Hnsw, HNSW_ROWS_MIN)] {
+        for (kind, rows_min) in [(IndexKind::Auto, AUTO_ROWS_MIN), (IndexKind::Sq8, CHOSEN_ROWS_MIN)] {
             assert!(wanted(kind, rows_min) && !wanted(kind, rows_min - 1), "{kind}");
         }
         assert!(!wanted(IndexKind::Exact, 1_000_000));
@@ -229,19 +333,18 @@ mod tests {
 
     #[test]
     fn threads_are_fewer_when_memory_is_short_and_then_the_reason_is_said() {
-        let (params, _) = means(IndexKind::Auto, u64::MAX, 1).index_for(100_000, 384).unwrap();
-        let bytes = |threads| to_u64(hnsw::build_bytes(100_000, 384, params, threads));
-        let with = |memory| means(IndexKind::Auto, memory, 4).index_for(100_000, 384);
-        assert_eq!(with(bytes(4)).unwrap().1.get(), 4);
-        assert_eq!(with(bytes(2)).unwrap().1.get(), 2);
-        let reason = with(bytes(1) - 1).unwrap_err();
+        let (recipe, _) = means(IndexKind::Hnsw, u64::MAX, 1).index_for(100_000, 384).unwrap();
+        let bytes = |threads| to_u64(recipe.build_bytes(100_000, 384, threads));
+        let with = |kind, memory| means(kind, memory, 4).index_for(100_000, 384);
+        assert_eq!(with(IndexKind::Hnsw, bytes(4)).unwrap().1.get(), 4);
+        assert_eq!(with(IndexKind::Hnsw, bytes(2)).unwrap().1.get(), 2);
+        let reason = with(IndexKind::Hnsw, bytes(1) - 1).unwrap_err();
         assert!(reason.starts_with("building its index needs 2"), "{reason}");
-    }
-
-    #[test]
-    fn codes_are_small_where_the_budget_is() {
-        assert_eq!(codes(1_000_000 * 384, 1 << 30), Codes::F16);
-        assert_eq!(codes(200_000 * 3072, 512 << 20), Codes::Sq8);
+        // Where the kind is left to us, one that takes less.
+        let graph = IndexKind::HnswSq8.recipe().unwrap();
+        let least = to_u64(graph.build_bytes(100_000, 384, 1));
+        assert_eq!(with(IndexKind::Auto, least).unwrap().0, graph);
+        assert_eq!(with(IndexKind::Auto, least - 1).unwrap().0, Recipe::Codes(Width::Four));
     }
 
     #[test]
@@ -261,6 +364,7 @@ mod tests {
         for kind in IndexKind::ALL {
             assert_eq!(kind.name().parse::<IndexKind>().unwrap(), kind);
         }
-        assert!("sq8".parse::<IndexKind>().is_err());
+        let error = "ivf".parse::<IndexKind>().unwrap_err().to_string();
+        assert!(error.contains("auto, exact, sq8, sq4, hnsw, hnsw-sq8, hnsw-f32"), "{error}");
     }
 }

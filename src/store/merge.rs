@@ -26,10 +26,11 @@ const BYTES_PER_MS: u64 = (128 << 20) / 1000;
 /// And those of text segments.
 const TEXT_BYTES_PER_MS: u64 = (8 << 20) / 1000;
 
-/// How much a call may merge. The default is all that is due.
+/// How much a call may merge and index. The default is all that is due.
 ///
 /// A merge that is due is done if it and those before write no more than `rows` rows, or if it is likely to be done before
-/// `time` has passed since the call. One that turns out to take longer is given up, and waits.
+/// `time` has passed since the call. One that turns out to take longer is given up, and waits. So it is with the indexes
+/// of segments, once no merge waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MergeLimits {
     /// Rows to write, whatever time it takes.
@@ -54,6 +55,47 @@ pub struct MergeReport {
     pub rows: u64,
     /// Merges that are due and wait.
     pub waiting: u64,
+    /// Indexes built.
+    pub indexes: u64,
+    /// Segments that are to have an index and wait for it.
+    pub indexes_waiting: u64,
+}
+
+/// What is left of [`MergeLimits`] while a call works.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    rows: u64,
+    deadline: Option<Instant>,
+}
+
+impl Allowance {
+    pub(super) fn new(limits: &MergeLimits) -> Self {
+        Allowance { rows: limits.rows, deadline: Instant::now().checked_add(limits.time) }
+    }
+
+    /// What something may take that writes so many rows, after `done` rows; `None` if it is likely to take too long.
+    pub(super) fn of(self, done: u64, rows: u64, expected: Duration) -> Option<Due> {
+        let is_paid = done.saturating_add(rows) <= self.rows;
+        let due = Due { deadline: self.deadline.filter(|_| !is_paid) };
+        if due.is_late(expected) { None } else { Some(due) }
+    }
+}
+
+/// When something has to be done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    deadline: Option<Instant>,
+}
+
+impl Due {
+    fn is_late(self, expected: Duration) -> bool {
+        self.deadline.is_some_and(|deadline| deadline.saturating_duration_since(Instant::now()) < expected)
+    }
+
+    /// `Cancelled` when it is too late.
+    pub(super) fn step(self) -> Result<()> {
+        if self.is_late(Duration::from_nanos(1)) { Err(Error::Cancelled) } else { Ok(()) }
+    }
 }
 
 /// What is to be reached.
@@ -85,22 +127,20 @@ pub(super) fn bounds(view: &View, options: &OpenOptions) -> Option<Tiers> {
     Some(Tiers { rows_min, rows_max: by_size.min(by_memory).min(by_index).max(1) })
 }
 
-/// Merges what is due.
+/// Merges what is due and builds the indexes that are missing.
 pub(super) fn merge(store: &Store, limits: &MergeLimits, control: &Control) -> Result<MergeReport> {
     let _alone = hold(&store.inner.merging);
-    run(store, Goal::Tiers, limits, control)
+    let allowance = Allowance::new(limits);
+    let mut report = run(store, Goal::Tiers, allowance, control)?;
+    if report.waiting == 0 {
+        indexing::build_missing(store, allowance, &mut report, control)?;
+    }
+    Ok(report)
 }
 
 /// Merges towards `goal`. The caller keeps others from merging.
-pub(super) fn run(store: &Store, goal: Goal, limits: &MergeLimits, control: &Control) -> Result<MergeReport> {
-    let mut run = Run {
-        store,
-        goal,
-        limits,
-        control,
-        deadline: Instant::now().checked_add(limits.time),
-        report: MergeReport::default(),
-    };
+pub(super) fn run(store: &Store, goal: Goal, allowance: Allowance, control: &Control) -> Result<MergeReport> {
+    let mut run = Run { store, goal, allowance, control, report: MergeReport::default() };
     let result = run.vectors().and_then(|()| run.texts());
     if result.is_err()
         && let Ok(file) = store.file()
@@ -115,9 +155,8 @@ pub(super) fn run(store: &Store, goal: Goal, limits: &MergeLimits, control: &Con
 struct Run<'a> {
     store: &'a Store,
     goal: Goal,
-    limits: &'a MergeLimits,
+    allowance: Allowance,
     control: &'a Control,
-    deadline: Option<Instant>,
     report: MergeReport,
 }
 
@@ -167,19 +206,10 @@ impl Run<'_> {
         expected_ms: u64,
         merge: impl FnOnce(&dyn Fn(u64) -> Result<()>) -> Result<bool>,
     ) -> Result<bool> {
-        let is_paid = self.report.rows.saturating_add(rows) <= self.limits.rows;
-        let deadline = self.deadline.filter(|_| !is_paid);
-        let is_late = |expected: Duration| {
-            deadline.is_some_and(|deadline| deadline.saturating_duration_since(Instant::now()) < expected)
-        };
-        if is_late(Duration::from_millis(expected_ms)) {
-            return Ok(false);
-        }
+        let expected = Duration::from_millis(expected_ms);
+        let Some(due) = self.allowance.of(self.report.rows, rows, expected) else { return Ok(false) };
         let (control, before) = (self.control, self.report.rows);
-        let step = |done: u64| match control.step("merge", before + done, None) {
-            Ok(()) if is_late(Duration::from_nanos(1)) => Err(Error::Cancelled),
-            result => result,
-        };
+        let step = |done: u64| control.step("merge", before + done, None).and_then(|()| due.step());
         match merge(&step) {
             Ok(true) => {
                 (self.report.merges, self.report.rows) = (self.report.merges + 1, self.report.rows + rows);
@@ -260,7 +290,7 @@ fn build(
                 Some(open) => open,
                 none => none.insert(SegmentWriter::new(
                     container,
-                    vector.len(),
+                    (vector.len(), view.space.precision()),
                     view.metric,
                     rows_max,
                     Naming::AfterSync,

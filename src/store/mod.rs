@@ -18,6 +18,7 @@ mod nearest;
 mod options;
 mod plan;
 mod probe;
+mod recall;
 mod repair;
 mod search;
 mod selection;
@@ -51,6 +52,8 @@ pub use indexing::IndexKind;
 pub use memory::{MemoryShare, MemoryUse};
 pub use merge::{MergeLimits, MergeReport};
 pub use options::{Background, Durability, OpenOptions};
+#[doc(hidden)]
+pub use plan::SearchPath;
 pub use repair::{RepairMode, RepairReport};
 pub use search::{Hit, Query};
 pub use snapshot::{Documents, Snapshot};
@@ -107,6 +110,8 @@ struct Inner {
     merging: Mutex<()>,
     /// Ids of documents that were found.
     ids: Ids,
+    /// What the last look at each index found.
+    samples: Mutex<recall::Samples>,
     memory: Arc<Accountant>,
     /// What is granted as long as the store is open.
     _granted: Vec<Grant>,
@@ -159,6 +164,7 @@ impl Store {
             turns: Arc::default(),
             merging: Mutex::new(()),
             ids: Ids::default(),
+            samples: Mutex::default(),
             memory,
             _granted: granted,
         };
@@ -317,8 +323,8 @@ impl Store {
         check::check(self, level, control)
     }
 
-    /// Merges, in the calling thread, the segments whose merge is due, as far as `limits` allow. A store opened with
-    /// [`Background::Thread`], the default, does so by itself.
+    /// Merges, in the calling thread, the segments whose merge is due, then builds the indexes that are missing, as far as
+    /// `limits` allow. A store opened with [`Background::Thread`], the default, does so by itself.
     ///
     /// Others read and write meanwhile. Memory: 24 bytes a row, at most an eighth of the budget. Cost: each vector is
     /// written a logarithm of times in all, each time into a segment three times as large.

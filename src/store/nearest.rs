@@ -7,11 +7,13 @@ use std::time::Instant;
 use super::explain::Plan;
 use super::indexes::SegmentIndex;
 use super::memory::{Component, Grant, THREAD_BYTES};
-use super::plan::{Facts, Way, way};
+use super::plan::{Facts, Known, SearchPath, Way, way};
 use super::snapshot::Snapshot;
 use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::vector::exact::{Block, Query, Selection, scan_positions};
+use crate::vector::hnsw::{self, Wanted};
+use crate::vector::index::Index;
 use crate::vector::parallel::scan_parallel;
 use crate::vector::segment::Segment;
 use crate::vector::tail::Tail;
@@ -28,6 +30,8 @@ pub(super) struct Search<'a> {
     pub(super) k: usize,
     /// The part of the nearest that should be found; 1 for a scan of everything.
     pub(super) recall: f32,
+    /// The only way to go, where it can be gone.
+    pub(super) path: Option<SearchPath>,
 }
 
 /// Finds the best documents of a snapshot, and notes how in `plan`.
@@ -35,11 +39,12 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
     let view = snapshot.view();
     let mut top = TopK::new(search.k);
     let mut scanned: Vec<&Segment> = Vec::new();
-    let started = Instant::now();
+    let (started, mut used) = (Instant::now(), Used::default());
+    let (threads, _grant) = threads(snapshot, search.k)?;
     for segment in view.segments.iter() {
         plan.segments += 1;
         let found = match view.indexes.get(&segment.id()) {
-            Some(index) => by_graph(snapshot, segment, index, search, plan)?,
+            Some(index) => ByIndex { snapshot, segment, index, search, threads }.nearest(&mut used, plan)?,
             None => None,
         };
         match found {
@@ -47,8 +52,7 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
             None => scanned.push(segment),
         }
     }
-    let by_graph = plan.segments - scanned.len();
-    plan.graph_time = started.elapsed();
+    plan.graph_time = started.elapsed().saturating_sub(plan.codes_time);
     let started = Instant::now();
     let mut blocks: Vec<Block<'_>> = Vec::new();
     for segment in &scanned {
@@ -58,12 +62,15 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
         blocks.push(block?);
     }
     plan.candidates += blocks.iter().map(|block| to_u64(block.len())).sum::<u64>();
-    let (threads, _grant) = threads(snapshot, search.k)?;
     let owner = |row| view.owner(row);
     top.merge(scan_parallel(&blocks, search.query, &search.selection, &owner, search.k, threads)?);
     plan.scan_time = started.elapsed();
-    if by_graph > 0 {
-        plan.path = if scanned.is_empty() { "hnsw" } else { "mixed" };
+    if used.graphs + used.codes > 0 {
+        plan.path = match (used.graphs, used.codes, scanned.len()) {
+            (_, 0, 0) => "hnsw",
+            (0, _, 0) => "codes",
+            _ => "mixed",
+        };
         // As it was written, not as f32 has it.
         plan.recall_promised = (f64::from(search.recall) * 1e6).round() / 1e6;
     }
@@ -90,71 +97,144 @@ fn threads(snapshot: &Snapshot, k: usize) -> Result<(NonZero<usize>, Grant)> {
     }
 }
 
-/// Finds the best documents of a segment by its index; `None` when it is to be scanned.
-fn by_graph(
-    snapshot: &Snapshot,
-    segment: &Segment,
-    index: &SegmentIndex,
-    search: &Search<'_>,
-    plan: &mut Plan,
-) -> Result<Option<TopK>> {
-    let view = snapshot.view();
-    let mut wanted = search
-        .k
-        .saturating_mul(to_usize(view.counters.parts.div_ceil(view.counters.documents.max(1)).max(1)));
-    loop {
-        let opened = match index.get() {
-            Ok(opened) => opened,
-            Err(damage) => {
-                plan.notes.push(damage.to_owned());
-                return Ok(None);
-            }
-        };
-        let facts = Facts {
+/// How many segments were searched by their graphs, and how many by their codes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Used {
+    graphs: usize,
+    codes: usize,
+}
+
+/// What a graph gave.
+struct Nearest {
+    /// The positions of the nearest rows that are allowed, at most as many as are scored.
+    positions: Vec<usize>,
+    /// Of so many of the nearest rows so many are allowed, or at least as many as are scored.
+    seen: (usize, usize),
+}
+
+/// A segment that has an index, and what is wanted of it.
+pub(super) struct ByIndex<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) segment: &'a Segment,
+    pub(super) index: &'a SegmentIndex,
+    pub(super) search: &'a Search<'a>,
+    pub(super) threads: NonZero<usize>,
+}
+
+impl ByIndex<'_> {
+    /// Finds the best documents of a segment by its index; `None` when it is to be scanned.
+    pub(super) fn nearest(&self, used: &mut Used, plan: &mut Plan) -> Result<Option<TopK>> {
+        let (view, segment, search) = (self.snapshot.view(), self.segment, self.search);
+        let parts = view.counters.parts.div_ceil(view.counters.documents.max(1)).max(1);
+        let mut facts = Facts {
             rows: segment.count(),
             allowed: allowed(segment, &search.selection),
+            seen: None,
             dim: segment.dim(),
-            wanted,
+            bytes: segment.vector_bytes(),
+            wanted: search.k.saturating_mul(to_usize(parts)),
             recall: search.recall,
-            index: Some((opened.shape().codes, opened.curve())),
+            index: None,
+            forced: search.path,
         };
-        let Way::Graph { wanted: asked, rescored } = way(&facts) else { return Ok(None) };
-        // Damage that only the search finds is told at the next turn.
-        let (near, computed) = match index.near(search.query, asked, snapshot.store().accountant()) {
-            Ok(Some(found)) => found,
-            Ok(None) => continue,
-            // A scan needs hardly any.
-            Err(error @ Error::Memory { .. }) => {
-                plan.notes.push(error.to_string());
-                return Ok(None);
+        loop {
+            let opened = match self.index.get() {
+                Ok(opened) => opened,
+                Err(damage) => {
+                    plan.notes.push(damage.to_owned());
+                    return Ok(None);
+                }
+            };
+            let known = Known { recipe: opened.recipe(), curve: opened.curve() };
+            let (positions, is_all, count) = match way(&Facts { index: Some(known), ..facts }) {
+                Way::Exact => return Ok(None),
+                Way::Codes { rescored } => {
+                    let started = Instant::now();
+                    let (_, _grant) = threads(self.snapshot, rescored)?;
+                    let positions = self.by_codes(opened, rescored, plan)?;
+                    plan.codes_time += started.elapsed();
+                    let is_all = positions.len() < rescored;
+                    (positions, is_all, &mut used.codes)
+                }
+                Way::Graph { wanted, rescored } => {
+                    let Index::Graph(graph) = opened else { return Ok(None) };
+                    // Damage that only the search finds is told at the next turn.
+                    let near = match self.by_graph(graph, wanted, rescored, plan) {
+                        Ok(Some(near)) => near,
+                        Ok(None) => continue,
+                        // A scan needs hardly any.
+                        Err(error @ Error::Memory { .. }) => {
+                            plan.notes.push(error.to_string());
+                            return Ok(None);
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    if near.positions.len() < rescored {
+                        facts.seen = Some(near.seen);
+                        continue;
+                    }
+                    (near.positions, false, &mut used.graphs)
+                }
+            };
+            if let Some(top) = self.score(positions, is_all, plan)? {
+                *count += 1;
+                return Ok(Some(top));
             }
-            Err(error) => return Err(error),
+            facts.wanted = facts.wanted.saturating_mul(MORE);
+        }
+    }
+
+    /// The positions of the rows whose codes are nearest.
+    fn by_codes(&self, index: &Index, rescored: usize, plan: &mut Plan) -> Result<Vec<usize>> {
+        let (query, rows) = (self.search.query, self.segment.row_numbers()?);
+        let found = match index {
+            Index::Graph(graph) => graph.scan(query, rows, &self.search.selection, rescored, self.threads)?,
+            Index::Codes(codes) => {
+                codes.nearest(query, rows, &self.search.selection, rescored, self.threads)?
+            }
+        };
+        plan.candidates += found.compared;
+        Ok(found.positions)
+    }
+
+    /// The nearest rows that are allowed, at most `rescored`.
+    fn by_graph(
+        &self,
+        graph: &hnsw::Index,
+        wanted: Wanted,
+        rescored: usize,
+        plan: &mut Plan,
+    ) -> Result<Option<Nearest>> {
+        let Some((near, computed)) =
+            self.index.near(graph, self.search.query, wanted, self.snapshot.store().accountant())?
+        else {
+            return Ok(None);
         };
         plan.candidates += computed;
-        let rows = segment.row_numbers()?;
-        let mut positions: Vec<usize> = Vec::with_capacity(rescored);
-        let mut documents = HashSet::new();
-        for near in near {
-            let Some(row) = rows.get(near.position) else { continue };
-            if positions.len() < rescored && search.selection.contains(row) {
-                positions.push(near.position);
-                documents.insert(view.owner(row));
-            }
-        }
-        if positions.len() < rescored {
-            return Ok(None);
-        }
-        if documents.len() < search.k {
-            wanted = wanted.saturating_mul(MORE);
-            continue;
-        }
+        let rows = self.segment.row_numbers()?;
+        let allowed =
+            |position: &usize| rows.get(*position).is_some_and(|row| self.search.selection.contains(row));
+        let seen = near.len();
+        let positions: Vec<usize> =
+            near.into_iter().map(|near| near.position).filter(allowed).take(rescored).collect();
+        let found = positions.len();
+        Ok(Some(Nearest { positions, seen: (seen, found) }))
+    }
+
+    /// The best documents of the rows at some positions. `None` if there are fewer than are wanted, and might be more.
+    fn score(&self, mut positions: Vec<usize>, is_all: bool, plan: &mut Plan) -> Result<Option<TopK>> {
         // In the order of the file.
         positions.sort_unstable();
-        let block = segment.block_at(&positions)?;
+        let (block, owner) = (self.segment.block_at(&positions)?, |row| self.snapshot.view().owner(row));
         plan.rescored += to_u64(positions.len());
-        let mut top = TopK::new(search.k);
-        scan_positions(&block, search.query, positions.into_iter(), &|row| view.owner(row), &mut top)?;
-        return Ok(Some(top));
+        let documents: HashSet<u64> =
+            positions.iter().filter_map(|&position| block.rows().get(position)).map(owner).collect();
+        if documents.len() < self.search.k && !is_all {
+            return Ok(None);
+        }
+        let mut top = TopK::new(self.search.k);
+        scan_positions(&block, self.search.query, positions.into_iter(), &owner, &mut top)?;
+        Ok(Some(top))
     }
 }
 

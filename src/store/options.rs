@@ -15,6 +15,7 @@ use crate::metric::Metric;
 use crate::storage::{self, Access, Sabotage, Settings};
 use crate::text::Language;
 use crate::text::analyzer::ANALYZER_VERSION;
+use crate::vector::segment::Precision;
 
 /// The most memory for the catalog's page cache, in bytes.
 const CACHE_BYTES_MAX: u64 = 64 << 20;
@@ -70,6 +71,7 @@ pub struct OpenOptions {
     pub(super) threads: Option<NonZero<usize>>,
     pub(super) background: Background,
     pub(super) metric: Metric,
+    pub(super) precision: Precision,
     pub(super) dim: Option<usize>,
     pub(super) model: Option<ModelIdentity>,
     pub(super) file_mode: u32,
@@ -105,6 +107,7 @@ impl Default for OpenOptions {
             threads: None,
             background: Background::default(),
             metric: Metric::default(),
+            precision: Precision::default(),
             dim: None,
             model: None,
             file_mode: 0o600,
@@ -172,6 +175,13 @@ impl OpenOptions {
     #[must_use]
     pub fn metric(mut self, metric: Metric) -> Self {
         self.metric = metric;
+        self
+    }
+
+    /// At creation: how the values of vectors are stored. Default: [`Precision::F32`].
+    #[must_use]
+    pub fn vectors(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -317,7 +327,10 @@ impl OpenOptions {
             model: model.as_ref().map(super::view::model_record),
             dim: dim.and_then(|dim| u32::try_from(dim).ok()),
             metric: self.metric.name().to_owned(),
-            vectors: catalog::VECTORS_F32,
+            vectors: match self.precision {
+                Precision::F32 => catalog::VECTORS_F32,
+                Precision::F16 => catalog::VECTORS_F16,
+            },
         })
     }
 

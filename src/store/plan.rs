@@ -1,13 +1,17 @@
-//! The planner: for each segment, from numbers alone, a scan of the rows or a search of the graph.
+//! The planner: for each segment, from numbers alone, a scan of the rows, a scan of codes, or a search of the graph.
 
 use crate::codec::{to_u64, to_usize};
+use crate::vector::codes::Width;
 use crate::vector::hnsw::{Codes, Curve, Wanted};
+use crate::vector::index::Recipe;
 
-/// Nanoseconds that a scan takes for a row, and for each value of it.
+/// Nanoseconds that a scan takes for a row, and for each byte of it.
 const SCAN_ROW: f64 = 8.0;
-const SCAN_VALUE: f64 = 0.15;
+const SCAN_BYTE: f64 = 0.038;
 /// A row that is picked, not read in order, costs so many times as much.
 const PICKED: f64 = 3.5;
+/// Nanoseconds of a scan of codes that do not depend on the rows.
+const CODES_START: f64 = 5_000.0;
 /// Nanoseconds that a distance takes in the graph, and for each value.
 const GRAPH_ROW: f64 = 60.0;
 const GRAPH_VALUE: f64 = 0.2;
@@ -20,6 +24,26 @@ const GRAPH_START: f64 = 10_000.0;
 /// Of the nearest rows at least so many times those wanted should be allowed, on average, so that chance seldom leaves
 /// too few.
 const SPARE: f64 = 2.0;
+/// So many times as many rows as a graph rescores are rescored after a scan of its codes, whose recall nobody measured.
+const UNMEASURED: usize = 2;
+
+/// The ways through a segment, to choose one by force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchPath {
+    /// A scan of the vectors.
+    Exact,
+    /// A scan of the codes of an index.
+    Codes,
+    /// A search of the graph, with more and more effort until it finds enough.
+    Graph,
+}
+
+/// What is known of an index.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'a> {
+    pub(super) recipe: Recipe,
+    pub(super) curve: &'a Curve,
+}
 
 /// What is known of a segment and of what is wanted of it.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +51,18 @@ pub(super) struct Facts<'a> {
     pub(super) rows: u64,
     /// How many of them may be found, or somewhat more.
     pub(super) allowed: u64,
+    /// What a search of the graph has shown: of so many of the nearest rows, so many are allowed.
+    pub(super) seen: Option<(usize, usize)>,
     pub(super) dim: u64,
+    /// The bytes of a vector.
+    pub(super) bytes: u64,
     /// The rows that are wanted: enough for `k` documents.
     pub(super) wanted: usize,
     /// The part of the nearest that should be found.
     pub(super) recall: f32,
-    /// How the vectors are kept in the index, and what was measured of it; `None` without one.
-    pub(super) index: Option<(Codes, &'a Curve)>,
+    pub(super) index: Option<Known<'a>>,
+    /// The only way to go, if it can be gone.
+    pub(super) forced: Option<SearchPath>,
 }
 
 /// How to search a segment.
@@ -41,6 +70,11 @@ pub(super) struct Facts<'a> {
 pub(super) enum Way {
     /// Every allowed row.
     Exact,
+    /// The codes of every allowed row, then so many of them exactly.
+    Codes {
+        /// How many.
+        rescored: usize,
+    },
     /// The graph, for so many of the nearest rows, allowed or not.
     Graph {
         /// What to ask of the index.
@@ -51,36 +85,98 @@ pub(super) enum Way {
     },
 }
 
-/// Chooses the cheaper way that keeps the promise.
+/// Chooses the cheapest way that keeps the promise.
 ///
-/// The graph is searched without regard to what is allowed, and so far that enough of the nearest rows should be: what
-/// it gives has then the recall of any search, wherever the allowed rows are.
+/// A graph is searched without regard to what is allowed, and so far that enough of the nearest rows should be: what
+/// it gives has then the recall of any search, wherever the allowed rows are. How many of the nearest are allowed is not
+/// known before: where the least search costs less than the scan that it may save, it is made first, and tells.
 pub(super) fn way(facts: &Facts<'_>) -> Way {
-    let Some((codes, curve)) = facts.index.filter(|_| facts.recall < 1.0 && facts.allowed > 0) else {
+    let Some(known) = facts.index.filter(|_| facts.recall < 1.0 && facts.allowed > 0) else {
         return Way::Exact;
     };
-    let Some(least) = curve.effort_for(facts.recall) else { return Way::Exact };
+    let Some(effort) = known.curve.effort_for(facts.recall) else { return Way::Exact };
+    let scans = match known.recipe {
+        Recipe::Graph(params) if params.codes == Codes::F32 => {
+            Scans { codes: f64::INFINITY, ..scans(facts, 0, facts.wanted) }
+        }
+        Recipe::Graph(params) => {
+            let rescored = params.codes.candidates(facts.wanted).saturating_mul(UNMEASURED);
+            scans(facts, params.codes.bytes(to_usize(facts.dim)), rescored)
+        }
+        Recipe::Codes(width) => {
+            let measured = float(to_u64(effort)) * float(to_u64(facts.wanted)) / NEAREST;
+            scans(facts, Width::bytes(width, to_usize(facts.dim)), count(measured).max(facts.wanted))
+        }
+    };
+    let by_codes = match facts.forced {
+        Some(SearchPath::Exact) => false,
+        Some(SearchPath::Codes) => scans.codes.is_finite(),
+        Some(SearchPath::Graph) | None => scans.codes < scans.exact,
+    };
+    let scan = if by_codes {
+        (scans.codes, Way::Codes { rescored: scans.rescored })
+    } else {
+        (scans.exact, Way::Exact)
+    };
+    match known.recipe {
+        Recipe::Graph(params) if matches!(facts.forced, None | Some(SearchPath::Graph)) => {
+            graph(facts, params.codes, known.curve, effort, scan)
+        }
+        _ => scan.1,
+    }
+}
+
+/// As f64: the nearest rows of which recall was measured.
+const NEAREST: f64 = 10.0;
+
+/// What scans cost.
+#[derive(Clone, Copy, Debug)]
+struct Scans {
+    exact: f64,
+    codes: f64,
+    rescored: usize,
+}
+
+/// What scans cost where a code has so many bytes and so many rows are scored exactly after a scan of codes.
+fn scans(facts: &Facts<'_>, code_bytes: usize, rescored: usize) -> Scans {
     let (rows, allowed) = (float(facts.rows), float(facts.allowed.min(facts.rows)));
+    let read = rows.min(allowed * PICKED);
+    let row = |bytes: f64| SCAN_ROW + SCAN_BYTE * bytes;
+    let picked = PICKED * row(float(facts.bytes));
+    // Where a vector is hardly longer than its code, or nearly all allowed rows are scored in the end, nothing is saved.
+    let codes = CODES_START + row(float(to_u64(code_bytes))) * read + picked * float(to_u64(rescored));
+    Scans { exact: row(float(facts.bytes)) * read, codes, rescored }
+}
+
+/// A search of the graph where that is cheaper than `scan`, a cost and a way.
+fn graph(facts: &Facts<'_>, codes: Codes, curve: &Curve, least: usize, scan: (f64, Way)) -> Way {
+    let (rows, allowed) = (float(facts.rows), float(facts.allowed.min(facts.rows)));
+    let is_forced = facts.forced == Some(SearchPath::Graph);
     let rescored = codes.candidates(facts.wanted);
     let (least, again) = (float(to_u64(least)), float(to_u64(rescored)));
     // The recall was measured for so many of the nearest; for more of them the effort grows with their number.
-    let measured = least * float(to_u64(facts.wanted)) / float(to_u64(Curve::NEAREST));
-    let needed = if allowed < rows { measured.max(SPARE * again) * rows / allowed } else { measured };
-    let effort = needed.max(least).ceil();
-    if effort >= rows {
-        return Way::Exact;
+    let least = (least * float(to_u64(facts.wanted)) / NEAREST).max(least).max(again).ceil();
+    let cost = |effort: f64| {
+        GRAPH_START
+            + (GRAPH_ROW + GRAPH_VALUE * float(facts.dim)) * computed(curve, effort)
+            + (GRAPH_STEP + GRAPH_WAITING * effort) * effort
+            + PICKED * (SCAN_ROW + SCAN_BYTE * float(facts.bytes)) * again
+    };
+    let effort = match facts.seen {
+        None if allowed >= rows => least,
+        None => {
+            let expected = (SPARE * again * rows / allowed).max(least).ceil();
+            if cost(expected) < scan.0 && !is_forced { expected } else { least }
+        }
+        Some((nearest, found)) => {
+            let share = float(to_u64(found)).max(0.5) / float(to_u64(nearest.max(1)));
+            (SPARE * again / share).max(2.0 * float(to_u64(nearest))).ceil()
+        }
+    };
+    if effort >= rows || (cost(effort) >= scan.0 && !is_forced) {
+        return scan.1;
     }
-    let (dim, computed) = (float(facts.dim), computed(curve, effort));
-    let exact = (SCAN_ROW + SCAN_VALUE * dim) * rows.min(allowed * PICKED);
-    let graph = GRAPH_START
-        + (GRAPH_ROW + GRAPH_VALUE * dim) * computed
-        + (GRAPH_STEP + GRAPH_WAITING * effort) * effort
-        + PICKED * (SCAN_ROW + SCAN_VALUE * dim) * again;
-    if graph >= exact {
-        return Way::Exact;
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least 1, below the rows")]
-    let effort = to_usize(effort as u64);
+    let effort = count(effort);
     let candidates = if facts.allowed < facts.rows { effort } else { rescored };
     Way::Graph { wanted: Wanted { candidates, effort }, rescored }
 }
@@ -104,10 +200,16 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
+/// At least `count`, which is not negative.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+fn count(count: f64) -> usize {
+    to_usize(count.ceil() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::hnsw::Point;
+    use crate::vector::hnsw::{Params, Point};
 
     fn curve() -> Curve {
         let point = |(effort, recall, computed)| Point { effort, recall, error: 0.0, computed };
@@ -116,12 +218,27 @@ mod tests {
     }
 
     fn facts(curve: &Curve, rows: u64, allowed: u64) -> Facts<'_> {
-        Facts { rows, allowed, dim: 384, wanted: 10, recall: 0.95, index: Some((Codes::F16, curve)) }
+        Facts {
+            rows,
+            allowed,
+            seen: None,
+            dim: 384,
+            bytes: 4 * 384,
+            wanted: 10,
+            recall: 0.95,
+            index: Some(Known { recipe: Recipe::Graph(Params::new(Codes::F16)), curve }),
+            forced: None,
+        }
+    }
+
+    fn codes(curve: &Curve, rows: u64, allowed: u64) -> Facts<'_> {
+        let index = Some(Known { recipe: Recipe::Codes(Width::Eight), curve });
+        Facts { index, ..facts(curve, rows, allowed) }
     }
 
     fn effort(way: Way) -> Option<usize> {
         match way {
-            Way::Exact => None,
+            Way::Exact | Way::Codes { .. } => None,
             Way::Graph { wanted, .. } => Some(wanted.effort),
         }
     }
@@ -130,33 +247,69 @@ mod tests {
     fn many_rows_go_by_the_graph_and_few_do_not() {
         let curve = curve();
         for (rows, graph) in [(100, false), (1_000, false), (100_000, true), (10_000_000, true)] {
-            assert_eq!(way(&facts(&curve, rows, rows)) != Way::Exact, graph, "{rows}");
+            assert_eq!(effort(way(&facts(&curve, rows, rows))).is_some(), graph, "{rows}");
         }
     }
 
     #[test]
-    fn a_filter_asks_for_more_effort_until_the_scan_is_cheaper() {
+    fn a_filter_asks_for_more_effort_then_for_a_look_and_then_for_a_scan() {
         let curve = curve();
-        let efforts: Vec<_> = [1_000_000, 500_000, 200_000, 100_000, 10_000, 1_000, 100, 1, 0]
+        let least = effort(way(&facts(&curve, 1_000_000, 1_000_000))).unwrap();
+        let efforts: Vec<_> = [1_000_000, 500_000, 200_000, 100_000, 50_000, 10_000, 4_000, 1_000, 100, 1, 0]
             .map(|allowed| effort(way(&facts(&curve, 1_000_000, allowed))))
             .to_vec();
         let by_graph = efforts.iter().take_while(|effort| effort.is_some()).count();
-        assert!((2..6).contains(&by_graph), "{efforts:?}");
-        assert!(efforts[..by_graph].is_sorted_by(|a, b| a < b), "{efforts:?}");
+        assert!((4..9).contains(&by_graph), "{efforts:?}");
         assert!(efforts[by_graph..].iter().all(Option::is_none), "{efforts:?}");
+        let rising = efforts.iter().take_while(|&&effort| effort >= Some(least)).count();
+        assert!(rising >= by_graph && efforts[by_graph - 1] == Some(least), "{efforts:?}");
+    }
+
+    #[test]
+    fn what_a_search_has_seen_decides_on_the_next() {
+        let curve = curve();
+        let after = |found| way(&Facts { seen: Some((40, found)), ..facts(&curve, 1_000_000, 100_000) });
+        assert!(effort(after(10)).unwrap() >= 2 * 13 * 4, "a quarter is allowed");
+        assert_eq!(effort(after(0)), None, "what is near is not allowed");
+        let forced = Facts { seen: Some((40, 0)), ..facts(&curve, 1_000_000, 100_000) };
+        assert!(effort(way(&Facts { forced: Some(SearchPath::Graph), ..forced })).is_some());
+    }
+
+    #[test]
+    fn codes_are_scanned_where_that_reads_less() {
+        let curve = curve();
+        let rescored = |way| if let Way::Codes { rescored } = way { Some(rescored) } else { None };
+        assert_eq!(rescored(way(&codes(&curve, 100_000, 100_000))), Some(30));
+        assert_eq!(rescored(way(&codes(&curve, 100_000, 20_000))), Some(30));
+        assert_eq!(way(&codes(&curve, 100_000, 50)), Way::Exact);
+        let some = codes(&curve, 100_000, 100_000);
+        assert_eq!(rescored(way(&Facts { wanted: 1000, ..some })), Some(3000));
+        assert_eq!(way(&Facts { forced: Some(SearchPath::Exact), ..some }), Way::Exact);
+        // Those of a graph, too.
+        let graph = facts(&curve, 100_000, 10_000);
+        let forced = Facts { forced: Some(SearchPath::Codes), ..graph };
+        assert_eq!(way(&forced), Way::Codes { rescored: 26 });
+        let whole = Recipe::Graph(Params::new(Codes::F32));
+        let index = Some(Known { recipe: whole, curve: &curve });
+        assert_eq!(way(&Facts { index, ..forced }), Way::Exact, "codes as long as the vectors");
     }
 
     #[test]
     fn what_the_curve_does_not_promise_is_scanned() {
         let curve = curve();
-        let with = |recall| way(&Facts { recall, ..facts(&curve, 1_000_000, 1_000_000) });
-        assert_eq!(with(1.0), Way::Exact);
-        assert_eq!(with(0.995), Way::Exact);
-        let efforts = [0.5, 0.9, 0.95, 0.98, 0.99].map(|recall| effort(with(recall)).unwrap());
+        for some in [facts(&curve, 1_000_000, 1_000_000), codes(&curve, 1_000_000, 1_000_000)] {
+            let with = |recall| way(&Facts { recall, ..some });
+            assert_eq!(with(1.0), Way::Exact);
+            assert_eq!(with(0.995), Way::Exact);
+            assert!([0.5, 0.9, 0.95, 0.98, 0.99].iter().all(|&recall| with(recall) != Way::Exact));
+            assert_eq!(way(&Facts { index: None, ..some }), Way::Exact);
+            let (recipe, unmeasured) = (some.index.unwrap().recipe, Curve::default());
+            let index = Some(Known { recipe, curve: &unmeasured });
+            assert_eq!(way(&Facts { index, ..some }), Way::Exact);
+        }
+        let efforts = [0.5, 0.9, 0.95, 0.98, 0.99]
+            .map(|recall| effort(way(&Facts { recall, ..facts(&curve, 1_000_000, 1_000_000) })).unwrap());
         assert!(efforts.is_sorted(), "{efforts:?}");
-        assert_eq!(way(&Facts { index: None, ..facts(&curve, 1_000_000, 1_000_000) }), Way::Exact);
-        let unmeasured = Curve::default();
-        assert_eq!(way(&facts(&unmeasured, 1_000_000, 1_000_000)), Way::Exact);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::merge::{Allowance, MergeLimits, MergeReport};
 use super::snapshot::document_row;
 use super::text::{self, NewText};
 use super::{CheckLevel, Control, Damage, Snapshot, Store, WriteTxn, indexing};
@@ -74,7 +75,8 @@ pub(super) fn repair(store: &Store, mode: RepairMode, control: &Control) -> Resu
     }
     if !needs.indexes.is_empty() {
         drop_indexes(store, &needs.indexes, control)?;
-        indexing::build_missing(store, control)?;
+        let all = Allowance::new(&MergeLimits::default());
+        indexing::build_missing(store, all, &mut MergeReport::default(), control)?;
     }
     report.left = store.check(CheckLevel::Deep, control)?.damage;
     Ok(report)

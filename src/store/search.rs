@@ -8,6 +8,7 @@ use roaring::RoaringTreemap;
 use super::explain::{Explained, Plan};
 use super::memory::Component;
 use super::nearest::{Search, nearest};
+use super::plan::SearchPath;
 use super::snapshot::Snapshot;
 use crate::catalog::BLOCK_BYTES;
 use crate::codec::{to_u64, to_usize};
@@ -42,6 +43,7 @@ pub struct Query {
     min_score: Option<f32>,
     recall: f32,
     ids_only: bool,
+    path: Option<SearchPath>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ enum Target {
 
 impl Query {
     fn new(target: Target) -> Self {
-        Query { target, k: 10, filter: None, min_score: None, recall: RECALL, ids_only: false }
+        Query { target, k: 10, filter: None, min_score: None, recall: RECALL, ids_only: false, path: None }
     }
 
     /// The documents nearest to a vector.
@@ -100,6 +102,13 @@ impl Query {
     /// Ids and scores are enough: hits come without text, metadata and span, and sooner.
     pub fn ids_only(mut self) -> Self {
         self.ids_only = true;
+        self
+    }
+
+    /// Goes only this way through segments, where it can be gone, to measure it. Default: the cheapest.
+    #[doc(hidden)]
+    pub fn path(mut self, path: SearchPath) -> Self {
+        self.path = Some(path);
         self
     }
 
@@ -156,7 +165,7 @@ pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Explained> {
     };
     found.plan.allowed = allowed.as_ref().map_or(view.counters.parts, RoaringTreemap::len);
     let k = query.k.saturating_add(usize::from(excluded.is_some()));
-    let search = Search { query: &prepared, selection, k, recall: query.recall };
+    let search = Search { query: &prepared, selection, k, recall: query.recall, path: query.path };
     let top = nearest(snapshot, &search, &mut found.plan)?;
     let started = Instant::now();
     for best in top.into_sorted() {

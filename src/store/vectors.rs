@@ -12,18 +12,18 @@ use crate::error::Result;
 use crate::limits::BULK_SEGMENT_TAILS;
 use crate::metric::Metric;
 use crate::storage::{BlobRecord, Container, Naming, Run};
-use crate::vector::segment::{Layout, SegmentWriter};
+use crate::vector::segment::{Layout, Precision, SegmentWriter};
 
 /// A segment as the catalog stores it.
 fn segment_record(layout: &Layout, space: u64, blob: u64) -> SegmentRecord {
-    let Layout { dim, count, first_row, last_row, norms_offset, rows_offset } = *layout;
+    let Layout { dim, count, first_row, last_row, norms_offset, rows_offset, .. } = *layout;
     SegmentRecord { space, blob, dim, count, first_row, last_row, norms_offset, rows_offset }
 }
 
 /// A segment as the vector engine reads it.
-pub(super) fn segment_layout(record: &SegmentRecord) -> Layout {
+pub(super) fn segment_layout(record: &SegmentRecord, precision: Precision) -> Layout {
     let SegmentRecord { dim, count, first_row, last_row, norms_offset, rows_offset, .. } = *record;
-    Layout { dim, count, first_row, last_row, norms_offset, rows_offset }
+    Layout { precision, dim, count, first_row, last_row, norms_offset, rows_offset }
 }
 
 /// Names finished segments in the catalog.
@@ -56,6 +56,7 @@ pub(super) struct NewVectors {
     container: Arc<Container>,
     space: u64,
     dim: usize,
+    precision: Precision,
     metric: Metric,
     tail_bytes_max: usize,
     rows_max: usize,
@@ -72,7 +73,7 @@ impl NewVectors {
     pub(super) fn new(
         container: &Arc<Container>,
         space: u64,
-        dim: usize,
+        (dim, precision): (usize, Precision),
         metric: Metric,
         tail_bytes_max: usize,
         memory: &Arc<Accountant>,
@@ -91,6 +92,7 @@ impl NewVectors {
             container: Arc::clone(container),
             space,
             dim,
+            precision,
             metric,
             tail_bytes_max,
             rows_max,
@@ -188,7 +190,7 @@ impl NewVectors {
             self.finish_segment()?;
         }
         let rows_max = self.rows_max;
-        let (container, dim, metric) = (&self.container, self.dim, self.metric);
+        let (container, dim, metric) = (&self.container, (self.dim, self.precision), self.metric);
         let segment = match &mut self.segment {
             Some(segment) => segment,
             none => none.insert(SegmentWriter::new(container, dim, metric, rows_max, Naming::InThisCommit)?),

@@ -16,7 +16,7 @@ use crate::embed::ModelIdentity;
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
 use crate::metric::Metric;
-use crate::vector::segment::Segment;
+use crate::vector::segment::{Precision, Segment};
 use crate::vector::tail::{Held, Tail};
 use crate::vector::tiers::Size;
 
@@ -89,13 +89,17 @@ impl View {
         let space: SpaceRecord = txn
             .find(Table::Spaces, &key(space_id))?
             .ok_or_else(|| Table::Spaces.damage(&key(space_id), "the active space is missing"))?;
+        if ![catalog::VECTORS_F32, catalog::VECTORS_F16].contains(&space.vectors) {
+            let detail = format!("vectors are of the unknown type {}", space.vectors);
+            return Err(Table::Spaces.damage(&key(space_id), &detail));
+        }
         let metric =
             space.metric.parse().map_err(|_| Table::Spaces.damage(&key(space_id), "unknown metric"))?;
         let since = known.map_or(0, |known| known.counters.commit);
         let reuse = |changed: u64| known.filter(|_| changed <= since);
         let segments = match reuse(counters.segments_changed) {
             Some(known) => Arc::clone(&known.segments),
-            None => Arc::new(open_segments(txn, space_id, known)?),
+            None => Arc::new(open_segments(txn, (space_id, space.precision()), known)?),
         };
         let indexes = match reuse(counters.segments_changed) {
             Some(known) => Arc::clone(&known.indexes),
@@ -227,7 +231,7 @@ impl View {
     pub(crate) fn vector(&self, txn: &ReadTxn, row: u64) -> Result<Option<Vec<f32>>> {
         for segment in self.segments.iter() {
             if let Some(vector) = segment.vector(row)? {
-                return Ok(Some(vector.to_vec()));
+                return Ok(Some(vector.into_owned()));
             }
         }
         Ok(self.tail(txn)?.and_then(|tail| tail.vector(row)).map(<[f32]>::to_vec))
@@ -268,6 +272,13 @@ pub(super) fn first_rows(
     rows
 }
 
+impl SpaceRecord {
+    /// How the values of its vectors are stored.
+    pub(crate) fn precision(&self) -> Precision {
+        if self.vectors == catalog::VECTORS_F16 { Precision::F16 } else { Precision::F32 }
+    }
+}
+
 /// A model's identity as stored.
 pub(crate) fn model_record(model: &ModelIdentity) -> ModelRecord {
     ModelRecord {
@@ -280,7 +291,11 @@ pub(crate) fn model_record(model: &ModelIdentity) -> ModelRecord {
 }
 
 /// Opens the segments of a space; those of `known` are shared.
-fn open_segments(txn: &ReadTxn, space: u64, known: Option<&Arc<View>>) -> Result<Vec<Arc<Segment>>> {
+fn open_segments(
+    txn: &ReadTxn,
+    (space, precision): (u64, Precision),
+    known: Option<&Arc<View>>,
+) -> Result<Vec<Arc<Segment>>> {
     let known: BTreeMap<u64, &Arc<Segment>> = known.map_or_else(BTreeMap::new, |known| {
         known.segments.iter().map(|segment| (segment.id(), segment)).collect()
     });
@@ -296,7 +311,7 @@ fn open_segments(txn: &ReadTxn, space: u64, known: Option<&Arc<View>>) -> Result
         let segment = match known.get(&number) {
             Some(same) if same.is_at(&blob) => Arc::clone(same),
             _ => {
-                let (container, layout) = (txn.container(), segment_layout(&record));
+                let (container, layout) = (txn.container(), segment_layout(&record, precision));
                 Arc::new(Segment::open(container, number, layout, (record.blob, blob))?)
             }
         };

@@ -1,11 +1,13 @@
 //! Exact search: every wanted row of a block is scored.
 
+use std::borrow::Cow;
 use std::hint::black_box;
 use std::ops::Range;
 
 use roaring::RoaringTreemap;
 
 use super::kernel::{self, Kernel, Sum};
+use super::rows::Rows;
 use super::topk::TopK;
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
@@ -13,27 +15,38 @@ use crate::metric::Metric;
 
 /// The rows that are scored at a time: enough that the choice of instructions costs nothing.
 const BATCH: usize = 64;
-/// Reads the whole block when at least one row in so many is wanted. Measured: rows picked one by one cost as much as
-/// the whole block in order from 25 to 30 % on, at 384 dimensions.
-const DENSE: u64 = 4;
 /// Inverse norms in this range lose no digits of an f32 score.
 pub(crate) const INVERSE_NORMS: Range<f32> = 1e-30..1e30;
 
-/// The ids of the rows of a block.
+/// Vectors, row-major.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Rows<'a> {
-    /// Consecutive ids from here.
-    From(u64),
-    /// These ids, ascending.
-    Listed(&'a [u64]),
+pub(crate) enum Values<'a> {
+    /// As they are.
+    Whole(&'a [f32]),
+    /// In half precision.
+    Half(&'a [u16]),
 }
 
-impl Rows<'_> {
-    /// The id at a position; of consecutive ids every position has one.
-    pub(crate) fn get(&self, position: usize) -> Option<u64> {
+impl<'a> Values<'a> {
+    fn len(&self) -> usize {
         match self {
-            Rows::From(first) => first.checked_add(position as u64),
-            Rows::Listed(ids) => ids.get(position).copied(),
+            Values::Whole(values) => values.len(),
+            Values::Half(values) => values.len(),
+        }
+    }
+
+    fn slice(&self, range: Range<usize>) -> Values<'a> {
+        match self {
+            Values::Whole(values) => Values::Whole(&values[range]),
+            Values::Half(values) => Values::Half(&values[range]),
+        }
+    }
+
+    /// The values as f32.
+    pub(crate) fn widened(&self) -> Cow<'a, [f32]> {
+        match self {
+            Values::Whole(values) => Cow::Borrowed(values),
+            Values::Half(values) => Cow::Owned(kernel::widened(values)),
         }
     }
 }
@@ -41,7 +54,7 @@ impl Rows<'_> {
 /// Vectors in row order, with their ids.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block<'a> {
-    vectors: &'a [f32],
+    vectors: Values<'a>,
     dim: usize,
     inverse_norms: Option<&'a [f32]>,
     rows: Rows<'a>,
@@ -57,6 +70,16 @@ impl<'a> Block<'a> {
     /// `Shape` where the lengths disagree; `Invalid` for a dimension of zero and for ids past the largest number.
     pub(crate) fn new(
         vectors: &'a [f32],
+        dim: usize,
+        inverse_norms: Option<&'a [f32]>,
+        rows: Rows<'a>,
+    ) -> Result<Self> {
+        Block::of(Values::Whole(vectors), dim, inverse_norms, rows)
+    }
+
+    /// As [`Block::new`], with values of any precision.
+    pub(crate) fn of(
+        vectors: Values<'a>,
         dim: usize,
         inverse_norms: Option<&'a [f32]>,
         rows: Rows<'a>,
@@ -89,19 +112,19 @@ impl<'a> Block<'a> {
 
     /// The bytes of one vector.
     pub(crate) fn vector_bytes(&self) -> usize {
-        self.dim * size_of::<f32>()
+        match self.vectors {
+            Values::Whole(_) => self.dim * size_of::<f32>(),
+            Values::Half(_) => self.dim * size_of::<u16>(),
+        }
     }
 
     /// The part of the block at these positions, which must be within it.
     pub(crate) fn slice(&self, positions: Range<usize>) -> Block<'a> {
         Block {
-            vectors: &self.vectors[positions.start * self.dim..positions.end * self.dim],
+            vectors: self.vectors.slice(positions.start * self.dim..positions.end * self.dim),
             dim: self.dim,
             inverse_norms: self.inverse_norms.map(|norms| &norms[positions.clone()]),
-            rows: match self.rows {
-                Rows::From(first) => Rows::From(first + positions.start as u64),
-                Rows::Listed(ids) => Rows::Listed(&ids[positions]),
-            },
+            rows: self.rows.slice(positions),
         }
     }
 
@@ -111,50 +134,64 @@ impl<'a> Block<'a> {
     }
 
     /// The vector at a position.
-    pub(crate) fn vector(&self, position: usize) -> &'a [f32] {
-        &self.vectors[position * self.dim..][..self.dim]
+    pub(crate) fn vector(&self, position: usize) -> Cow<'a, [f32]> {
+        self.vectors.slice(position * self.dim..(position + 1) * self.dim).widened()
+    }
+
+    /// Bits of the vector at a position: where they come from distant memory, asking for them fetches them.
+    fn touch(&self, position: usize) -> u32 {
+        match self.vectors {
+            Values::Whole(values) => values[position * self.dim].to_bits(),
+            Values::Half(values) => u32::from(values[position * self.dim]),
+        }
+    }
+
+    /// Writes the sum of each of these rows with a query.
+    fn sums(&self, kernel: &Kernel, positions: impl Iterator<Item = usize>, sums: &mut [f32]) {
+        match self.vectors {
+            Values::Whole(values) => {
+                kernel.sums(positions.map(|position| &values[position * self.dim..][..self.dim]), sums);
+            }
+            Values::Half(values) => {
+                kernel.half_sums(positions.map(|position| &values[position * self.dim..][..self.dim]), sums);
+            }
+        }
     }
 
     /// The factor that makes the vector at a position one long, from the column or computed.
     pub(crate) fn inverse_norm(&self, position: usize) -> f32 {
         self.inverse_norms
-            .map_or_else(|| kernel::inverse_norm(self.vector(position)), |norms| norms[position])
+            .map_or_else(|| kernel::inverse_norm(&self.vector(position)), |norms| norms[position])
     }
 
-    /// The positions of the rows of a set, ascending.
-    fn positions<'s>(&'s self, set: &'s RoaringTreemap) -> impl Iterator<Item = usize> + 's {
-        Positions { block: self, allowed: set.iter(), next: 0 }
+    /// The ids.
+    pub(crate) fn rows(&self) -> Rows<'a> {
+        self.rows
+    }
+
+    /// Writes the vector at a position as indexes have it: of unit length under cosine.
+    pub(crate) fn indexed(&self, metric: Metric, position: usize, out: &mut [f32]) {
+        let vector = self.vector(position);
+        if metric != Metric::Cosine {
+            out.copy_from_slice(&vector);
+            return;
+        }
+        let inverse = self.inverse_norm(position);
+        if INVERSE_NORMS.contains(&inverse) {
+            for (to, from) in out.iter_mut().zip(&*vector) {
+                *to = from * inverse;
+            }
+            return;
+        }
+        let norm = kernel::norm(&vector);
+        for (to, from) in out.iter_mut().zip(&*vector) {
+            *to = if norm == 0.0 { 0.0 } else { kernel::narrow(f64::from(*from) / norm) };
+        }
     }
 
     /// The row at a position.
     pub(crate) fn row(&self, position: usize) -> u64 {
-        match self.rows {
-            Rows::From(first) => first + position as u64,
-            Rows::Listed(ids) => ids[position],
-        }
-    }
-
-    /// The first position at or after `from` whose row is at least `row`; the length where there is none.
-    ///
-    /// Cost: the logarithm of the distance walked.
-    fn seek(&self, from: usize, row: u64) -> usize {
-        match self.rows {
-            Rows::From(first) => {
-                let position = usize::try_from(row.saturating_sub(first)).unwrap_or(usize::MAX);
-                position.clamp(from, self.len())
-            }
-            Rows::Listed(ids) => {
-                let rest = &ids[from..];
-                let mut step = 1;
-                while rest.get(step - 1).is_some_and(|&id| id < row) {
-                    step *= 2;
-                }
-                // Everything before step / 2 is below `row`; what is at step - 1 is not, if it is there.
-                let low = step / 2;
-                let high = step.min(rest.len());
-                from + low + rest[low..high].partition_point(|&id| id < row)
-            }
-        }
+        self.rows.at(position)
     }
 }
 
@@ -234,6 +271,16 @@ impl Query {
         self.kernel.query()
     }
 
+    /// Writes the scores of rows in half precision, which are of unit length under cosine.
+    pub(crate) fn half_scores<'v>(&self, rows: impl Iterator<Item = &'v [u16]>, scores: &mut [f32]) {
+        self.kernel.half_sums(rows, scores);
+        if self.metric == Metric::L2 {
+            for score in scores {
+                *score = -*score;
+            }
+        }
+    }
+
     /// Makes scores of the sums of rows with the query, in place; `vector` gives the rows.
     ///
     /// No branch but one for all, so that the compiler makes vector instructions of the loops.
@@ -241,7 +288,7 @@ impl Query {
         &self,
         sums: &mut [f32],
         inverse_norms: Option<&[f32]>,
-        vector: impl Fn(usize) -> &'v [f32],
+        vector: impl Fn(usize) -> Cow<'v, [f32]>,
     ) {
         match (self.metric, inverse_norms) {
             (Metric::InnerProduct, _) => {}
@@ -256,7 +303,7 @@ impl Query {
         }
         if !kernel::all_finite(sums) {
             for (i, sum) in sums.iter_mut().enumerate().filter(|(_, sum)| !sum.is_finite()) {
-                *sum = self.score_f64(vector(i));
+                *sum = self.score_f64(&vector(i));
             }
         }
     }
@@ -302,11 +349,10 @@ pub(crate) fn scan(
             scan_in_order(block, query, |row| (!dead.contains(row)).then(|| owner(row)), top);
         }
         Selection::Only(allowed) => {
-            let (first, last) = (block.row(0), block.row(block.len() - 1));
-            if allowed.range_cardinality(first..=last) >= last.saturating_sub(first) / DENSE {
+            if block.rows.is_dense(0..block.len(), allowed) {
                 scan_in_order(block, query, |row| allowed.contains(row).then(|| owner(row)), top);
             } else {
-                scan_picked(block, query, block.positions(allowed), owner, top);
+                scan_picked(block, query, block.rows.positions(0..block.len(), allowed), owner, top);
             }
         }
     }
@@ -319,7 +365,7 @@ fn scan_in_order(block: &Block<'_>, query: &Query, owner: impl Fn(u64) -> Option
     for start in (0..block.len()).step_by(BATCH) {
         let part = block.slice(start..(start + BATCH).min(block.len()));
         let sums = &mut sums[..part.len()];
-        query.kernel.sums(part.vectors.chunks_exact(part.dim), sums);
+        part.sums(&query.kernel, 0..part.len(), sums);
         query.scores(sums, part.inverse_norms, |i| part.vector(i));
         if top.wants_any(sums) {
             for (i, &score) in sums.iter().enumerate() {
@@ -364,9 +410,9 @@ fn scan_picked(
             return;
         }
         // One value of each row first: the waits for distant memory then overlap, which saves a third of the time.
-        black_box(picked.iter().fold(0, |bits, &position| bits | block.vector(position)[0].to_bits()));
+        black_box(picked.iter().fold(0, |bits, &position| bits | block.touch(position)));
         let sums = &mut sums[..picked.len()];
-        query.kernel.sums(picked.iter().map(|&position| block.vector(position)), sums);
+        block.sums(&query.kernel, picked.iter().copied(), sums);
         let norms = block.inverse_norms.map(|all| {
             inverse_norms.clear();
             inverse_norms.extend(picked.iter().map(|&position| all[position]));
@@ -376,34 +422,5 @@ fn scan_picked(
         for (&position, &score) in picked.iter().zip(&*sums) {
             top.offer(score, block.row(position), |row| Some(owner(row)));
         }
-    }
-}
-
-/// The positions of a block whose rows are allowed, ascending: the two ascending lists take turns to leap ahead.
-struct Positions<'a> {
-    block: &'a Block<'a>,
-    allowed: roaring::treemap::Iter<'a>,
-    next: usize,
-}
-
-impl Iterator for Positions<'_> {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        while self.next < self.block.len() {
-            self.allowed.advance_to(self.block.row(self.next));
-            let row = self.allowed.next()?;
-            let position = self.block.seek(self.next, row);
-            if position == self.block.len() {
-                break;
-            }
-            self.next = position;
-            if self.block.row(position) == row {
-                self.next += 1;
-                return Some(position);
-            }
-        }
-        self.next = self.block.len();
-        None
     }
 }

@@ -11,7 +11,10 @@
 
 #![expect(clippy::inline_always, reason = "code is compiled for an instruction set only where it is inlined")]
 
+#[cfg(target_arch = "x86_64")]
+use fearless_simd::u16x8;
 use fearless_simd::{Level, Simd, dispatch, f32x8, prelude::*};
+use half::f16;
 
 /// The lanes that one row is summed in.
 const LANES: usize = 64;
@@ -74,6 +77,18 @@ impl Kernel {
         }
     }
 
+    /// As [`Kernel::sums`], of rows in half precision: the same bits as of their values in f32.
+    pub(crate) fn half_sums<'v>(&self, rows: impl Iterator<Item = &'v [u16]>, sums: &mut [f32]) {
+        match self.sum {
+            Sum::Products => {
+                dispatch!(self.level, simd => each_half::<_, false>(simd, &self.query, rows, sums));
+            }
+            Sum::SquaredDifferences => {
+                dispatch!(self.level, simd => each_half::<_, true>(simd, &self.query, rows, sums));
+            }
+        }
+    }
+
     /// The sum of one row in f64, for rows whose f32 sum overflows or loses digits.
     ///
     /// Squares of f32 reach from 2e-90 to 1.2e77, so that nothing overflows or vanishes.
@@ -108,8 +123,73 @@ fn one<S: Simd, const SQUARED: bool>(simd: S, query: &[[f32; LANES]], row: &[f32
     if let (false, Some(q)) = (rest.is_empty(), query.get(whole.len())) {
         add::<S, SQUARED>(simd, &mut sums, q, &zero_padded(rest));
     }
+    total(sums)
+}
+
+#[inline(always)]
+fn total<S: Simd>(sums: [f32x8<S>; LANES / WIDTH]) -> f32 {
     let [s0, s1, s2, s3, s4, s5, s6, s7] = sums;
     (((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))).reduce_sum()
+}
+
+#[inline(always)]
+fn each_half<'v, S: Simd, const SQUARED: bool>(
+    simd: S,
+    query: &[[f32; LANES]],
+    rows: impl Iterator<Item = &'v [u16]>,
+    sums: &mut [f32],
+) {
+    for (row, sum) in rows.zip(sums) {
+        let mut parts = [f32x8::splat(simd, 0.0); LANES / WIDTH];
+        let (whole, rest) = row.as_chunks::<LANES>();
+        for (q, v) in query.iter().zip(whole) {
+            add::<S, SQUARED>(simd, &mut parts, q, &widen(simd, v));
+        }
+        if let (false, Some(q)) = (rest.is_empty(), query.get(whole.len())) {
+            add::<S, SQUARED>(simd, &mut parts, q, &widen(simd, &zero_padded(rest)));
+        }
+        *sum = total(parts);
+    }
+}
+
+#[inline(always)]
+fn widen<S: Simd>(simd: S, values: &[u16; LANES]) -> [f32; LANES] {
+    let mut wide = [0.0; LANES];
+    for (to, from) in wide.as_chunks_mut::<WIDTH>().0.iter_mut().zip(values.as_chunks::<WIDTH>().0) {
+        *to = widen_some(simd, from);
+    }
+    wide
+}
+
+#[cfg(target_arch = "x86_64")]
+fearless_simd::kernel!(
+    #[inline(always)]
+    fn widen_avx2(token: Avx2, values: &[u16; WIDTH]) -> [f32; WIDTH] {
+        let values: u16x8<_> = u16x8::load_array_ref(token, values);
+        let wide: f32x8<_> = std::arch::x86_64::_mm256_cvtph_ps(values.into()).simd_into(token);
+        *wide
+    }
+);
+
+/// The values in f32, which holds each of them.
+#[inline(always)]
+fn widen_some<S: Simd>(simd: S, values: &[u16; WIDTH]) -> [f32; WIDTH] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = simd.level().as_avx2() {
+        return widen_avx2(avx2, values);
+    }
+    let _ = simd;
+    values.map(|bits| f16::from_bits(bits).to_f32())
+}
+
+/// The values of half precision in f32.
+pub(crate) fn widened(values: &[u16]) -> Vec<f32> {
+    values.iter().map(|&bits| f16::from_bits(bits).to_f32()).collect()
+}
+
+/// The nearest values of half precision: infinite beyond 65,519.
+pub(crate) fn halved(values: &[f32]) -> impl Iterator<Item = u16> {
+    values.iter().map(|&value| f16::from_f32(value).to_bits())
 }
 
 #[inline(always)]
@@ -127,8 +207,8 @@ fn add<S: Simd, const SQUARED: bool>(
 }
 
 #[inline(always)]
-fn zero_padded(rest: &[f32]) -> [f32; LANES] {
-    let mut padded = [0.0; LANES];
+fn zero_padded<T: Copy + Default>(rest: &[T]) -> [T; LANES] {
+    let mut padded = [T::default(); LANES];
     for (to, from) in padded.iter_mut().zip(rest) {
         *to = *from;
     }

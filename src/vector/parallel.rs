@@ -15,8 +15,7 @@ const PIECE_BYTES: usize = 4 << 20;
 
 /// Finds the `k` best documents of all blocks with up to `threads` threads, the caller's being one.
 ///
-/// The result is that of [`scan`] over the blocks, whatever the number of threads and the split. Threads take pieces of
-/// blocks as they come free; where the system refuses a thread, the others do its work. Blocks on: its threads.
+/// The result is that of [`scan`] over the blocks, whatever the number of threads and the split. Blocks on: its threads.
 /// # Errors
 /// As [`scan`].
 pub(crate) fn scan_parallel(
@@ -27,12 +26,27 @@ pub(crate) fn scan_parallel(
     k: usize,
     threads: NonZero<usize>,
 ) -> Result<TopK> {
-    let pieces = pieces(blocks);
+    best(&pieces(blocks), k, threads, &|(block, positions), top| {
+        scan(&block.slice(positions.clone()), query, selection, &|row| owner(row), top)
+    })
+}
+
+/// Lets up to `threads` threads, the caller's being one, offer what is in some pieces, and finds the `k` best.
+///
+/// Threads take pieces as they come free; where the system refuses a thread, the others do its work.
+/// # Errors
+/// One of those that `offer` returned.
+pub(crate) fn best<P: Sync>(
+    pieces: &[P],
+    k: usize,
+    threads: NonZero<usize>,
+    offer: &(dyn Fn(&P, &mut TopK) -> Result<()> + Sync),
+) -> Result<TopK> {
     let taken = AtomicUsize::new(0);
     let work = || -> Result<TopK> {
         let mut top = TopK::new(k);
-        while let Some((block, positions)) = pieces.get(taken.fetch_add(1, Ordering::Relaxed)) {
-            scan(&block.slice(positions.clone()), query, selection, &|row| owner(row), &mut top)?;
+        while let Some(piece) = pieces.get(taken.fetch_add(1, Ordering::Relaxed)) {
+            offer(piece, &mut top)?;
         }
         Ok(top)
     };

@@ -1,14 +1,16 @@
 //! A segment: vectors exactly as given, in one immutable blob.
 //!
-//! The blob holds the vectors (f32, row-major), then for cosine the inverse norms (f32), then the row numbers (u64) unless
+//! The blob holds the vectors (f32 or f16, row-major), then for cosine the inverse norms (f32), then the row numbers (u64) unless
 //! they are consecutive; each section begins at a multiple of 64 bytes.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringTreemap;
 
-use super::exact::{Block, Rows};
-use super::kernel::inverse_norm;
+use super::exact::{Block, Values};
+use super::kernel::{halved, inverse_norm};
+use super::rows::Rows;
 use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
@@ -20,9 +22,49 @@ const _: () = assert!(cfg!(target_endian = "little"), "sections are mapped as th
 /// The alignment of sections.
 const ALIGNMENT: u64 = 64;
 
+/// How the values of vectors are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precision {
+    /// As f32: exactly as given. The default.
+    #[default]
+    F32,
+    /// As f16, in half the space: rounded to 11 significant bits when they are added; beyond 65,504 they are refused.
+    F16,
+}
+
+impl Precision {
+    /// Its name: `f32` or `f16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        }
+    }
+
+    /// The bytes of a value.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Precision::F32 => size_of::<f32>(),
+            Precision::F16 => size_of::<u16>(),
+        }
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let known = [Precision::F32, Precision::F16].into_iter().find(|precision| precision.name() == name);
+        known.ok_or_else(|| Error::invalid("type of vectors", format!("{name:?} is neither f32 nor f16")))
+    }
+}
+
 /// What a segment holds and where. Offsets are bytes in the blob, multiples of 64.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
+    /// How values are stored.
+    pub(crate) precision: Precision,
     /// The number of values of a vector.
     pub(crate) dim: u32,
     /// The number of rows.
@@ -42,6 +84,7 @@ pub(crate) struct Layout {
 pub(crate) struct SegmentWriter {
     blob: BlobWriter,
     dim: usize,
+    precision: Precision,
     metric: Metric,
     rows: Vec<u64>,
     norms: Vec<f32>,
@@ -60,15 +103,15 @@ impl SegmentWriter {
     /// Reserves room for `rows_max` rows. Memory: [`SegmentWriter::memory`].
     pub(crate) fn new(
         container: &Arc<Container>,
-        dim: usize,
+        (dim, precision): (usize, Precision),
         metric: Metric,
         rows_max: usize,
         naming: Naming,
     ) -> Result<Self> {
-        let bytes = to_u64(rows_max) * (4 * to_u64(dim) + 4 + 8) + 2 * ALIGNMENT;
+        let bytes = to_u64(rows_max) * (to_u64(precision.bytes() * dim) + 4 + 8) + 2 * ALIGNMENT;
         let blob = BlobWriter::new(container, bytes, naming)?;
         let (rows, norms) = (list(rows_max)?, list(if metric == Metric::Cosine { rows_max } else { 0 })?);
-        Ok(SegmentWriter { blob, dim, metric, rows, norms, rows_max })
+        Ok(SegmentWriter { blob, dim, precision, metric, rows, norms, rows_max })
     }
 
     /// Whether the reservation is used up.
@@ -76,13 +119,19 @@ impl SegmentWriter {
         self.rows.len() >= self.rows_max
     }
 
-    /// Appends a row, which must be greater than the last.
+    /// Appends a row, which must be greater than the last. With f16, its values must be such.
     pub(crate) fn push(&mut self, row: u64, vector: &[f32]) -> Result<()> {
         if self.metric == Metric::Cosine {
             self.norms.push(inverse_norm(vector));
         }
         self.rows.push(row);
-        self.blob.write(bytemuck::cast_slice(vector))
+        match self.precision {
+            Precision::F32 => self.blob.write(bytemuck::cast_slice(vector)),
+            Precision::F16 => {
+                let halves: Vec<u16> = halved(vector).collect();
+                self.blob.write(bytemuck::cast_slice(&halves))
+            }
+        }
     }
 
     /// Writes the columns; `None` when no row was appended.
@@ -104,6 +153,7 @@ impl SegmentWriter {
             self.blob.write(bytemuck::cast_slice(&self.rows))?;
         }
         let layout = Layout {
+            precision: self.precision,
             dim: u32::try_from(self.dim).unwrap_or(u32::MAX),
             count,
             first_row,
@@ -148,7 +198,7 @@ impl Segment {
         let segment = Segment { id, blob_id, layout, blob, row_set: OnceLock::new() };
         let layout = &segment.layout;
         let dim = to_usize(u64::from(layout.dim));
-        let vectors = layout.count.checked_mul(4 * u64::from(layout.dim));
+        let vectors = layout.count.checked_mul(segment.vector_bytes());
         let len = to_u64(segment.blob.len());
         let fits = |offset: u64, width: u64| {
             let end = layout.count.checked_mul(width).and_then(|n| n.checked_add(offset));
@@ -193,6 +243,11 @@ impl Segment {
         u64::from(self.layout.dim)
     }
 
+    /// The bytes of a vector.
+    pub(crate) fn vector_bytes(&self) -> u64 {
+        to_u64(self.layout.precision.bytes()) * self.dim()
+    }
+
     /// Its rows, and perhaps others between them.
     pub(crate) fn span(&self) -> std::ops::RangeInclusive<u64> {
         self.layout.first_row..=self.layout.last_row
@@ -229,12 +284,27 @@ impl Segment {
         bytemuck::try_cast_slice(self.blob.bytes(range)?).map_err(|e| self.damage(e.to_string()))
     }
 
+    /// The vectors at some positions.
+    fn values(&self, position: u64, count: u64) -> Result<Values<'_>> {
+        let start = position.saturating_mul(self.vector_bytes());
+        let end = start.saturating_add(count.saturating_mul(self.vector_bytes()));
+        self.cast(self.blob.bytes(to_usize(start)..to_usize(end))?)
+    }
+
+    fn cast<'a>(&self, bytes: &'a [u8]) -> Result<Values<'a>> {
+        let values = match self.layout.precision {
+            Precision::F32 => bytemuck::try_cast_slice(bytes).map(Values::Whole),
+            Precision::F16 => bytemuck::try_cast_slice(bytes).map(Values::Half),
+        };
+        values.map_err(|e| self.damage(e.to_string()))
+    }
+
     /// Its rows as a block for the exact search. Cost: at the first call in a process, the checksums of everything.
     pub(crate) fn block(&self) -> Result<Block<'_>> {
         let layout = &self.layout;
-        let vectors = self.section(0, layout.count.saturating_mul(u64::from(layout.dim)))?;
+        let vectors = self.values(0, layout.count)?;
         let norms = layout.norms_offset.map(|offset| self.section(offset, layout.count)).transpose()?;
-        Block::new(vectors, to_usize(u64::from(layout.dim)), norms, self.row_numbers()?)
+        Block::of(vectors, to_usize(u64::from(layout.dim)), norms, self.row_numbers()?)
     }
 
     /// Its rows as a block of which only the vectors at some positions are verified; they must be within it.
@@ -243,13 +313,12 @@ impl Segment {
     pub(crate) fn block_at(&self, positions: &[usize]) -> Result<Block<'_>> {
         let (layout, dim) = (&self.layout, u64::from(self.layout.dim));
         for &position in positions {
-            self.section::<f32>(to_u64(position) * dim * 4, dim)?;
+            self.values(to_u64(position), 1)?;
         }
-        let bytes = self.blob.unverified().get(..to_usize(layout.count.saturating_mul(4 * dim)));
-        let vectors = bytemuck::try_cast_slice(bytes.unwrap_or_default());
-        let vectors = vectors.map_err(|e| self.damage(e.to_string()))?;
+        let bytes = self.blob.unverified().get(..to_usize(layout.count.saturating_mul(self.vector_bytes())));
+        let vectors = self.cast(bytes.unwrap_or_default())?;
         let norms = layout.norms_offset.map(|offset| self.section(offset, layout.count)).transpose()?;
-        Block::new(vectors, to_usize(dim), norms, self.row_numbers()?)
+        Block::of(vectors, to_usize(dim), norms, self.row_numbers()?)
     }
 
     /// The row at each position.
@@ -265,7 +334,7 @@ impl Segment {
     }
 
     /// The vector of a row, if the segment has it.
-    pub(crate) fn vector(&self, row: u64) -> Result<Option<&[f32]>> {
+    pub(crate) fn vector(&self, row: u64) -> Result<Option<Cow<'_, [f32]>>> {
         let layout = &self.layout;
         if row < layout.first_row || row > layout.last_row {
             return Ok(None);
@@ -275,8 +344,7 @@ impl Segment {
             None => Some(row - layout.first_row),
         };
         let Some(position) = position else { return Ok(None) };
-        let dim = u64::from(layout.dim);
-        self.section(position * dim * 4, dim).map(Some)
+        Ok(Some(self.values(position, 1)?.widened()))
     }
 
     /// Calls `visit` with each row and its vector, in order.
@@ -287,8 +355,7 @@ impl Segment {
                 Some(rows) => rows.get(to_usize(position)).copied().unwrap_or(u64::MAX),
                 None => layout.first_row + position,
             };
-            let dim = u64::from(layout.dim);
-            visit(row, self.section(position * dim * 4, dim)?)?;
+            visit(row, &self.values(position, 1)?.widened())?;
         }
         Ok(())
     }

@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::exact::{Block, Rows};
+use super::exact::Block;
 use super::kernel::inverse_norm;
+use super::rows::Rows;
 use crate::codec::to_u64;
 use crate::error::{Error, Result};
 use crate::metric::Metric;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use vdb::{
     Background, CheckLevel, ConflictPolicy, Control, Document, Durability, Embedder, Embeddings, Error,
-    Filter, MergeLimits, Metadata, Metric, ModelIdentity, OpenOptions, Query, Snapshot,
+    Filter, IndexKind, MergeLimits, Metadata, Metric, ModelIdentity, OpenOptions, Precision, Query, Snapshot,
 };
 
 use naive::Model;
@@ -53,6 +53,13 @@ fn options(metric: Metric, embeds: bool) -> OpenOptions {
         .metric(metric)
         .durability(Durability::Process)
         .tail_bytes_max(TAIL_ROWS * DIM * size_of::<f32>())
+        // Small whole numbers are the same in half precision.
+        .vectors(if embeds { Precision::F16 } else { Precision::F32 })
+        .index(match metric {
+            Metric::Cosine => IndexKind::HnswSq8,
+            Metric::InnerProduct => IndexKind::Sq4,
+            Metric::L2 => IndexKind::Sq8,
+        })
         .index_rows_min(8);
     if !embeds {
         return options;

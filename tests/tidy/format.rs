@@ -18,7 +18,7 @@ const SUPERBLOCK_LEN: usize = 16 * PAGE;
 const VALUES: [f32; 4] = [1.0, 0.0, 0.6, 0.8];
 
 /// Table of the document, field, source file, constant.
-const OFFSETS: [(&str, &str, &str, &str); 38] = [
+const OFFSETS: [(&str, &str, &str, &str); 45] = [
     ("File", "preamble", "layout", "PREAMBLE_OFFSET"),
     ("File", "notice", "layout", "NOTICE_OFFSET"),
     ("File", "superblock A", "layout", "SUPERBLOCK_A_OFFSET"),
@@ -57,6 +57,13 @@ const OFFSETS: [(&str, &str, &str, &str); 38] = [
     ("Index", "max_level", "vector/hnsw/sections", "MAX_LEVEL_OFFSET"),
     ("Index", "sections", "vector/hnsw/sections", "TABLE_OFFSET"),
     ("Index", "first section", "vector/hnsw/sections", "HEADER_BYTES"),
+    ("Codes", "version", "vector/codes/sections", "VERSION_OFFSET"),
+    ("Codes", "codes", "vector/codes/sections", "WIDTH_OFFSET"),
+    ("Codes", "metric", "vector/codes/sections", "METRIC_OFFSET"),
+    ("Codes", "dim", "vector/codes/sections", "DIM_OFFSET"),
+    ("Codes", "rows", "vector/codes/sections", "ROWS_OFFSET"),
+    ("Codes", "sections", "vector/codes/sections", "TABLE_OFFSET"),
+    ("Codes", "first section", "vector/codes/sections", "HEADER_BYTES"),
 ];
 
 /// What is stated in the prose.

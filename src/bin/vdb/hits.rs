@@ -111,7 +111,8 @@ impl Plans {
             "rescored": sum(|plan| plan.rescored), "recall_promised": recall,
             "ms": {
                 "target": ms(|plan| plan.target_time), "filter": ms(|plan| plan.filter_time),
-                "graph": ms(|plan| plan.graph_time), "scan": ms(|plan| plan.scan_time), "fetch": ms(|plan| plan.fetch_time),
+                "graph": ms(|plan| plan.graph_time), "codes": ms(|plan| plan.codes_time),
+                "scan": ms(|plan| plan.scan_time), "fetch": ms(|plan| plan.fetch_time),
             },
         });
         let notes: Vec<&String> = self.0.iter().flat_map(|plan| &plan.notes).collect();

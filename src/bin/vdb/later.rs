@@ -7,10 +7,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::failure::Failure;
 
 /// Commands, and what they will have: commands of their own, flags, values of flags. Without commands: everywhere.
-pub(crate) const LATER: [(&[&str], &[&str]); 5] = [
+pub(crate) const LATER: [(&[&str], &[&str]); 4] = [
     (&[], &["set", "backup", "backups", "restore", "merge", "export", "reembed", "monitor", "--untrusted"]),
     (&["model"], &["pull", "distill"]),
-    (&["create", "add", "import"], &["--index sq8", "--vectors f16"]),
     (
         &["import"],
         &[

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 use vdb::embed::{DEFAULT_MODEL, Models};
-use vdb::{Error, IndexKind, Language, Metric, ModelIdentity, OpenOptions, Stats};
+use vdb::{Error, IndexKind, Language, Metric, ModelIdentity, OpenOptions, Precision, Stats};
 
 use crate::args::Globals;
 use crate::failure::{Failure, Result};
@@ -26,13 +26,14 @@ pub(crate) struct Making {
     /// How nearness is measured: `cosine`, `l2` or `ip` [default: cosine]
     #[arg(long)]
     metric: Option<Metric>,
-    /// The index of each segment, built when it is compacted: `hnsw`, from 1,000 vectors on; `auto`, the same from 10,000
-    /// on; `exact`, none
+    /// The index of each segment. `exact`: none. From 1,000 vectors on: `sq8`, `sq4`: a scan of codes of eight or four bits
+    /// a value; `hnsw`, `hnsw-sq8`, `hnsw-f32`: a graph of neighbours over values of 16, 8 or 32 bits. `auto`: from 10,000
+    /// vectors on `hnsw-sq8`, or `sq4` where the memory budget does not allow a graph
     #[arg(long, default_value = "auto", value_name = "KIND", value_parser = index())]
     index: IndexKind,
-    /// How vectors are stored
-    #[arg(long, default_value = "f32", value_name = "TYPE", value_parser = ["f32"])]
-    vectors: String,
+    /// How the values of vectors are stored: `f32`, as given; `f16`, in half the space, rounded to three digits
+    #[arg(long, default_value = "f32", value_name = "TYPE", value_parser = vectors())]
+    vectors: Precision,
     /// Whether texts are indexed, so that they can be searched for their words: `on` or `off` [default: on]
     #[arg(long, value_name = "SWITCH", value_parser = switch())]
     text: Option<bool>,
@@ -51,7 +52,11 @@ pub(crate) struct Made {
 }
 
 fn index() -> impl TypedValueParser<Value = IndexKind> {
-    PossibleValuesParser::new(["auto", "exact", "hnsw"]).try_map(|name| name.parse::<IndexKind>())
+    PossibleValuesParser::new(IndexKind::ALL.map(IndexKind::name)).try_map(|name| name.parse::<IndexKind>())
+}
+
+fn vectors() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(["f32", "f16"]).try_map(|name| name.parse::<Precision>())
 }
 
 fn switch() -> impl TypedValueParser<Value = bool> {
@@ -98,7 +103,8 @@ impl Making {
     /// The options to make a store of this model with.
     pub(crate) fn options(&self, model: Option<ModelIdentity>, globals: &Globals) -> OpenOptions {
         let metric = self.metric.unwrap_or_default();
-        let mut options = open::options(globals).metric(metric).index(self.index).file_mode(self.file_mode);
+        let mut options = open::options(globals).metric(metric).index(self.index);
+        options = options.vectors(self.vectors).file_mode(self.file_mode);
         if let Some(dim) = self.dim {
             options = options.dim(dim.get());
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::store::merge::{self, Goal};
+use crate::store::merge::{self, Allowance, Goal};
 
 const DIM: u16 = 4;
 /// The vectors of so many rows fill the tail.
@@ -71,8 +71,8 @@ fn a_merge_of_segments_that_are_gone_gives_up_its_pages() {
     let rows_max = 4 * u64::from(TAIL_ROWS);
     let (other, report) = (store.clone(), Mutex::new(None));
     let overtake = |_| {
-        let limits = MergeLimits::default();
-        *report.lock().unwrap() = Some(merge::run(&other, Goal::Packed, &limits, &Control::new())?);
+        let all = Allowance::new(&MergeLimits::default());
+        *report.lock().unwrap() = Some(merge::run(&other, Goal::Packed, all, &Control::new())?);
         Ok(())
     };
     let late = merge::merge_some(&store, snapshot, &sources, rows_max, &Control::new(), &overtake);

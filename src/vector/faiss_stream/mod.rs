@@ -22,7 +22,6 @@
 //! faiss-cpu 1.15.1 are the same.
 
 mod fields;
-#[cfg_attr(not(test), expect(dead_code, reason = "no command exports an index yet"))]
 mod graph;
 mod kinds;
 mod read;
@@ -30,8 +29,7 @@ mod read;
 pub(super) mod tests;
 mod write;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "no command exports an index yet"))]
-pub(crate) use graph::write_graph;
+pub(crate) use graph::{Quantised, write_codes, write_graph};
 pub(crate) use read::FlatReader;
 pub(crate) use write::{FlatWriter, Scaling};
 

@@ -10,9 +10,8 @@ use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::storage::{BlobDraft, Bytes, PAGE_BYTES};
-use crate::vector::exact::{Block, INVERSE_NORMS};
+use crate::vector::exact::Block;
 use crate::vector::faiss::{self, GraphBuilder};
-use crate::vector::kernel;
 
 /// The rows that a thread links at a time; between two such pieces it can be stopped.
 pub(super) const PIECE_ROWS: usize = 16;
@@ -160,26 +159,6 @@ impl Work<'_> {
         self.link(&graph, held_out)
     }
 
-    /// Writes the vector at a position as the index has it.
-    fn vector(&self, position: usize, out: &mut [f32]) {
-        let vector = self.block.vector(position);
-        if self.metric != Metric::Cosine {
-            out.copy_from_slice(vector);
-            return;
-        }
-        let inverse = self.block.inverse_norm(position);
-        if INVERSE_NORMS.contains(&inverse) {
-            for (to, from) in out.iter_mut().zip(vector) {
-                *to = from * inverse;
-            }
-            return;
-        }
-        let norm = kernel::norm(vector);
-        for (to, from) in out.iter_mut().zip(vector) {
-            *to = if norm == 0.0 { 0.0 } else { kernel::narrow(f64::from(*from) / norm) };
-        }
-    }
-
     /// Finds the range of values of each dimension: least values, then widths. Empty `ranges` ask for none.
     ///
     /// Source: FAISS `train_NonUniform`, `RS_minmax`.
@@ -190,7 +169,7 @@ impl Work<'_> {
         }
         let mut vector = vec![0.0; self.block.dim()];
         for position in 0..self.block.len() {
-            self.vector(position, &mut vector);
+            self.block.indexed(self.metric, position, &mut vector);
             if position == 0 {
                 least.copy_from_slice(&vector);
                 most.copy_from_slice(&vector);
@@ -214,7 +193,7 @@ impl Work<'_> {
             let count = rows.min(shape.rows - first);
             let (mut vectors, mut codes) = (vec![0.0; count * dim], vec![0; count * bytes]);
             for (row, vector) in vectors.chunks_exact_mut(dim).enumerate() {
-                self.vector(first + row, vector);
+                self.block.indexed(self.metric, first + row, vector);
             }
             faiss::encode(shape.codes.number(), dim, ranges, &vectors, &mut codes)?;
             draft.write_at(&codes, to_u64(begin + first * bytes))
@@ -229,7 +208,7 @@ impl Work<'_> {
             let rows = &order[piece * PIECE_ROWS..end];
             let mut vectors = vec![0.0; rows.len() * dim];
             for (&row, vector) in rows.iter().zip(vectors.chunks_exact_mut(dim)) {
-                self.vector(usize::try_from(row).unwrap_or(usize::MAX), vector);
+                self.block.indexed(self.metric, usize::try_from(row).unwrap_or(usize::MAX), vector);
             }
             graph.add(rows, &vectors)?;
             let added = to_u64(rows.len());

@@ -21,14 +21,14 @@ const SAMPLE_SHARE: usize = 8;
 /// The queries that a thread takes at a time.
 pub(super) const GROUP: usize = 25;
 /// The bytes of vectors that stay in a cache while they are compared with a group.
-const PART_BYTES: usize = 256 << 10;
+pub(crate) const PART_BYTES: usize = 256 << 10;
 /// The nearest rows that are wanted of each search.
 const K: usize = 10;
 /// The efforts at which recall is measured.
 const EFFORTS: [u32; 11] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 
 /// How many rows of an index are held out.
-pub(super) fn sample(rows: usize) -> usize {
+pub(crate) fn sample(rows: usize) -> usize {
     (rows / SAMPLE_SHARE).min(SAMPLE_MAX)
 }
 
@@ -83,7 +83,7 @@ impl Curve {
     }
 
     /// Writes it into its section, of [`super::sections::CURVE_BYTES`].
-    pub(super) fn encode(&self, section: &mut [u8]) {
+    pub(crate) fn encode(&self, section: &mut [u8]) {
         let points = u32::try_from(self.points.len()).unwrap_or(0);
         let head = [self.queries, u32::try_from(K).unwrap_or(0), points, 0];
         let fields = head.into_iter().chain(self.points.iter().flat_map(|point| {
@@ -98,7 +98,7 @@ impl Curve {
     ///
     /// # Errors
     /// `Corrupt` for efforts that do not ascend and for numbers that cannot be.
-    pub(super) fn decode(section: &[u8]) -> Result<Self> {
+    pub(crate) fn decode(section: &[u8]) -> Result<Self> {
         let mut reader = Reader::new("recall curve of an index", section);
         let (queries, _, count, _) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
         let mut points: Vec<Point> = Vec::new();
@@ -127,12 +127,36 @@ pub(super) struct Measure<'a> {
     pub(super) held_out: &'a [i32],
 }
 
-/// Whole numbers, so that the sums do not depend on the order of the threads.
+/// What searches of one effort have found. Whole numbers, so that the sums do not depend on the order of the threads.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+pub(crate) struct Sums {
     found: u64,
     found_squared: u64,
     computed: u64,
+}
+
+impl Sums {
+    /// Adds a search.
+    pub(crate) fn note(&mut self, found: u64, computed: u64) {
+        self.found += found;
+        self.found_squared += found * found;
+        self.computed += computed;
+    }
+
+    /// The averages over `queries` searches, each of which could find `wanted` rows; neither is zero.
+    #[expect(clippy::cast_precision_loss, reason = "sums over some hundred queries")]
+    pub(crate) fn point(&self, effort: u32, queries: u64, wanted: u64) -> Point {
+        let (queries, wanted) = (queries as f64, wanted as f64);
+        let mean = self.found as f64 / queries;
+        let variance = (self.found_squared as f64 / queries - mean * mean).max(0.0);
+        let narrow = crate::vector::kernel::narrow;
+        Point {
+            effort,
+            recall: narrow(mean / wanted).min(1.0),
+            error: narrow((variance / queries).sqrt() / wanted).min(1.0),
+            computed: narrow(self.computed as f64 / queries),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -164,7 +188,7 @@ pub(super) fn measure(
         // A vector that no query can be, as zero under cosine, is left out.
         let queries: Vec<Query> = group
             .iter()
-            .filter_map(|&row| Query::new(measure.metric, measure.block.vector(position(row))).ok())
+            .filter_map(|&row| Query::new(measure.metric, &measure.block.vector(position(row))).ok())
             .collect();
         let exact = measure.exact(&queries, &held_out, step)?;
         for (query, exact) in queries.iter().zip(exact) {
@@ -173,9 +197,7 @@ pub(super) fn measure(
             let mut tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             tally.queries += 1;
             for (total, one) in tally.sums.iter_mut().zip(sums) {
-                total.found += one.found;
-                total.found_squared += one.found * one.found;
-                total.computed += one.computed;
+                total.note(one.found, one.computed);
             }
         }
         Ok(())
@@ -223,23 +245,11 @@ impl Measure<'_> {
 }
 
 impl Tally {
-    #[expect(clippy::cast_precision_loss, reason = "sums over at most 200 queries")]
     fn curve(&self) -> Curve {
         if self.queries == 0 {
             return Curve::default();
         }
-        let (queries, wanted) = (self.queries as f64, self.wanted as f64);
-        let point = |(&effort, sums): (&u32, &Sums)| {
-            let mean = sums.found as f64 / queries;
-            let variance = (sums.found_squared as f64 / queries - mean * mean).max(0.0);
-            let narrow = crate::vector::kernel::narrow;
-            Point {
-                effort,
-                recall: narrow(mean / wanted).min(1.0),
-                error: narrow((variance / queries).sqrt() / wanted).min(1.0),
-                computed: narrow(sums.computed as f64 / queries),
-            }
-        };
+        let point = |(&effort, sums): (&u32, &Sums)| sums.point(effort, self.queries, self.wanted);
         let points = EFFORTS.iter().zip(&self.sums).map(point).collect();
         Curve { queries: u32::try_from(self.queries).unwrap_or(u32::MAX), points }
     }

@@ -12,8 +12,9 @@ use super::{Codes, Index, Params, Sections, Wanted};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::storage::Bytes;
-use crate::vector::exact::{Block, Query, Rows};
+use crate::vector::exact::{Block, Query};
 use crate::vector::kernel::inverse_norm;
+use crate::vector::rows::Rows;
 
 /// Gives words: random ones, or those of a fuzzer, and zero when there are no more.
 pub(crate) type Words<'w> = &'w mut dyn FnMut() -> u32;

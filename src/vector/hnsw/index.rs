@@ -1,12 +1,16 @@
 //! An index over a blob: opened at once, checked before its first search.
 
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Curve, Sections, Shape};
+use super::{Codes, Curve, Sections, Shape};
 use crate::error::{Error, Result};
+use crate::metric::Metric;
 use crate::storage::Bytes;
-use crate::vector::exact::Query;
+use crate::vector::codes::{CodeQuery, Found, Scan, Scorer, Width, square};
+use crate::vector::exact::{Query, Selection};
 use crate::vector::faiss::{self, Graph};
+use crate::vector::rows::Rows;
 
 /// An index of a segment. Threads may share it.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub(crate) struct Index {
     curve: Curve,
     graph: OnceLock<Graph>,
     opening: Mutex<()>,
+    /// What each row alone adds to its squared distance, for scans of 8-bit codes under L2.
+    squares: OnceLock<Vec<f32>>,
 }
 
 /// How thorough a search is.
@@ -44,7 +50,8 @@ impl Index {
     pub(crate) fn open(bytes: Bytes) -> Result<Self> {
         let sections = Sections::open(&bytes)?;
         let curve = Curve::decode(sections.curve(&bytes)?)?;
-        Ok(Index { bytes: Arc::new(bytes), sections, curve, graph: OnceLock::new(), opening: Mutex::new(()) })
+        let (graph, opening, squares) = (OnceLock::new(), Mutex::new(()), OnceLock::new());
+        Ok(Index { bytes: Arc::new(bytes), sections, curve, graph, opening, squares })
     }
 
     /// What it is.
@@ -55,6 +62,11 @@ impl Index {
     /// The recall that was measured when it was built.
     pub(crate) fn curve(&self) -> &Curve {
         &self.curve
+    }
+
+    /// The blob.
+    pub(crate) fn blob(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The length of the blob.
@@ -82,6 +94,45 @@ impl Index {
     /// `Corrupt` naming the row.
     pub(crate) fn check(&self) -> Result<()> {
         self.graph().map(drop)
+    }
+
+    /// Finds the `count` rows of a selection whose codes are nearest to a query, by a look at each. `rows` are the ids at
+    /// its positions.
+    ///
+    /// Memory: under L2, 4 bytes a row from the first call on. None of codes that are f32.
+    /// # Errors
+    /// `Shape` for a query of another size.
+    pub(crate) fn scan(
+        &self,
+        query: &Query,
+        rows: Rows<'_>,
+        selection: &Selection<'_>,
+        count: usize,
+        threads: NonZero<usize>,
+    ) -> Result<Found> {
+        let shape = self.shape();
+        let (expected, found) = (shape.dim, query.vector().len());
+        if expected != found {
+            return Err(Error::Shape { what: "query vector".into(), expected, found });
+        }
+        let (codes, bytes) = (self.sections.codes(&self.bytes)?, shape.codes.bytes(shape.dim));
+        let scorer = match shape.codes {
+            Codes::F32 => return Ok(Found::default()),
+            Codes::F16 => Scorer::Halves(query),
+            Codes::Sq8 => {
+                let (width, ranges) = (Width::Eight, self.sections.ranges(&self.bytes)?);
+                let widths = ranges.get(shape.dim..).unwrap_or_default();
+                let square = |code| square(code, width, widths);
+                let squares: &[f32] = match shape.metric {
+                    Metric::L2 => {
+                        self.squares.get_or_init(|| codes.chunks_exact(bytes).map(square).collect())
+                    }
+                    Metric::Cosine | Metric::InnerProduct => &[],
+                };
+                Scorer::Codes(CodeQuery::new(shape.metric, query.vector(), width, ranges), squares)
+            }
+        };
+        Scan { scorer, codes, bytes, rows }.nearest(selection, count, threads)
     }
 
     /// Finds up to `wanted.candidates` rows near a query, nearest first, equals by position, and the number of distances

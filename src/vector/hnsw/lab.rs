@@ -2,12 +2,15 @@
 
 use std::num::NonZero;
 
-use super::{Codes, Index, Params, SearchBytes, Wanted, build, build_bytes, search_bytes};
+use super::{Codes, Params, SearchBytes, Wanted, build, search_bytes};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::storage::{Blob, BlobDraft, Naming, OpenFile, Sabotage, Settings, memory_file};
-use crate::vector::exact::{Block, Query, Rows, Selection, scan, scan_positions};
+use crate::storage::{Blob, BlobDraft, BlobWriter, Naming, OpenFile, Sabotage, Settings, memory_file};
+use crate::vector::codes::{self, Width};
+use crate::vector::exact::{Block, Query, Selection, scan, scan_positions};
+use crate::vector::index::{Index, Recipe};
 use crate::vector::kernel::inverse_norm;
+use crate::vector::rows::Rows;
 use crate::vector::topk::{Best, TopK};
 
 /// Vectors and an index of them.
@@ -23,7 +26,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Builds an index with 32 links over codes of the kind `f32`, `f16` or `sq8`.
+    /// Builds a graph with 32 links over codes of the kind `f32`, `f16` or `sq8`, with 16 over those of `m16-sq8`; or
+    /// codes to scan, `scan8` or `scan4`.
     ///
     /// # Errors
     /// `Invalid` for another kind; as the build.
@@ -38,10 +42,19 @@ impl Lab {
         let block = Block::new(&vectors, dim, Some(&norms), Rows::From(0))?;
         let settings = Settings { cache_bytes: 0, sync: false, sabotage: Sabotage::default() };
         let file = memory_file(settings)?;
-        let open = |len| BlobDraft::new(&file.container, len, Naming::AfterSync);
-        let draft = build(&block, metric, params(codes)?, threads, open, &|_| Ok(()))?;
-        let blob = Blob::open(&file.container, draft.finish()?, "index")?;
-        let index = Index::open(blob.into_bytes())?;
+        let place = match recipe(codes)? {
+            Recipe::Graph(params) => {
+                let open = |len| BlobDraft::new(&file.container, len, Naming::AfterSync);
+                build(&block, metric, params, threads, open, &|_| Ok(()))?.finish()?
+            }
+            Recipe::Codes(width) => {
+                let bytes = codes::blob_bytes(block.len(), dim, metric, width)?;
+                let mut writer = BlobWriter::new(&file.container, bytes, Naming::AfterSync)?;
+                codes::build(&block, metric, width, &|_| Ok(()), &mut |bytes| writer.write(bytes))?;
+                writer.finish()?
+            }
+        };
+        let index = Index::open(Blob::open(&file.container, place, "index")?.into_bytes())?;
         Ok(Lab { dim, metric, vectors, norms, index, _file: file })
     }
 
@@ -51,12 +64,19 @@ impl Lab {
     /// As the search.
     pub fn search(&self, query: &[f32], k: usize, effort: usize) -> Result<Vec<u64>> {
         let (query, mut top) = (Query::new(self.metric, query)?, TopK::new(k));
-        let wanted = Wanted { candidates: self.index.shape().codes.candidates(k), effort };
-        let (mut near, _) = self.index.near(&query, wanted)?;
+        let mut positions = match &self.index {
+            Index::Graph(graph) => {
+                let wanted = Wanted { candidates: graph.shape().codes.candidates(k), effort };
+                graph.near(&query, wanted)?.0.into_iter().map(|near| near.position).collect()
+            }
+            Index::Codes(codes) => {
+                let one = NonZero::<usize>::MIN;
+                codes.nearest(&query, Rows::From(0), &Selection::All, effort, one)?.positions
+            }
+        };
         // In the order of memory.
-        near.sort_unstable_by_key(|near| near.position);
-        let positions = near.iter().map(|near| near.position);
-        scan_positions(&self.block()?, &query, positions, &|row| row, &mut top)?;
+        positions.sort_unstable();
+        scan_positions(&self.block()?, &query, positions.into_iter(), &|row| row, &mut top)?;
         Ok(rows(top))
     }
 
@@ -82,7 +102,10 @@ impl Lab {
 
     /// The length of the index.
     pub fn blob_bytes(&self) -> usize {
-        self.index.bytes()
+        match &self.index {
+            Index::Graph(graph) => graph.bytes(),
+            Index::Codes(codes) => codes.bytes(),
+        }
     }
 
     fn block(&self) -> Result<Block<'_>> {
@@ -95,7 +118,7 @@ impl Lab {
 /// # Errors
 /// `Invalid` for an unknown kind of codes.
 pub fn memory_to_build(rows: usize, dim: usize, codes: &str, threads: usize) -> Result<usize> {
-    Ok(build_bytes(rows, dim, params(codes)?, threads))
+    Ok(recipe(codes)?.build_bytes(rows, dim, threads))
 }
 
 /// The memory of searches, in bytes: what is kept from the first on, and what each at a time adds.
@@ -104,12 +127,20 @@ pub fn memory_to_search(rows: usize, dim: usize, effort: usize, candidates: usiz
     (graph, scratch + queues)
 }
 
-fn params(codes: &str) -> Result<Params> {
-    let known = [("f32", Codes::F32), ("f16", Codes::F16), ("sq8", Codes::Sq8)];
-    let found = known.into_iter().find(|(name, _)| *name == codes);
-    found
-        .map(|(_, codes)| Params::new(codes))
-        .ok_or_else(|| Error::invalid("kind of codes", format!("{codes:?} is none of f32, f16, sq8")))
+fn recipe(codes: &str) -> Result<Recipe> {
+    let graph = |codes| Recipe::Graph(Params::new(codes));
+    match codes {
+        "f32" => Ok(graph(Codes::F32)),
+        "f16" => Ok(graph(Codes::F16)),
+        "sq8" => Ok(graph(Codes::Sq8)),
+        "m16-sq8" => Ok(Recipe::Graph(Params { m: 16, ..Params::new(Codes::Sq8) })),
+        "scan8" => Ok(Recipe::Codes(Width::Eight)),
+        "scan4" => Ok(Recipe::Codes(Width::Four)),
+        _ => Err(Error::invalid(
+            "kind of index",
+            format!("{codes:?} is none of f32, f16, sq8, m16-sq8, scan8, scan4"),
+        )),
+    }
 }
 
 fn rows(top: TopK) -> Vec<u64> {

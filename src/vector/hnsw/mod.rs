@@ -23,10 +23,10 @@ mod sections;
 mod tests;
 
 pub(crate) use build::build;
-pub(crate) use curve::{Curve, Point};
+pub(crate) use curve::{Curve, PART_BYTES, Point, Sums, sample};
 pub(crate) use index::{Index, Near, Wanted};
 pub(crate) use memory::{SearchBytes, build_bytes, search_bytes};
-pub(crate) use sections::{Sections, Shape};
+pub(crate) use sections::{CURVE_BYTES, MAGIC, Sections, Shape};
 
 /// How the vectors are kept in an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

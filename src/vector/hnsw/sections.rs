@@ -12,7 +12,7 @@ use crate::metric::Metric;
 const _: () = assert!(cfg!(target_endian = "little"), "sections are mapped as they are stored");
 
 /// The first bytes of an index blob.
-const MAGIC: &[u8; 8] = b"vdbhnsw\n";
+pub(crate) const MAGIC: &[u8; 8] = b"vdbhnsw\n";
 const VERSION: u32 = 1;
 const VERSION_OFFSET: usize = MAGIC.len();
 const CODES_OFFSET: usize = VERSION_OFFSET + size_of::<u32>();
@@ -34,7 +34,7 @@ const CODES_SECTION: usize = 3;
 /// The bytes that are written at a time.
 const WRITE_BYTES: usize = 4 << 20;
 /// Bytes of the section with the recall curve.
-pub(super) const CURVE_BYTES: usize = 256;
+pub(crate) const CURVE_BYTES: usize = 256;
 
 /// What an index is, as its header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,9 +150,7 @@ impl Sections {
                 .into_iter()
                 .find(|known| known.number() == codes)
                 .ok_or_else(|| corrupt(CODES_OFFSET, format!("codes are of the unknown kind {codes}")))?,
-            metric: METRICS
-                .into_iter()
-                .find(|known| metric_number(*known) == metric)
+            metric: Metric::numbered(metric)
                 .ok_or_else(|| corrupt(METRIC_OFFSET, format!("metric is the unknown {metric}")))?,
             dim: to_usize(u64::from(number(DIM_OFFSET)?)),
             rows: u64_at(bytes, ROWS_OFFSET).map_or(usize::MAX, to_usize),
@@ -239,7 +237,7 @@ impl Sections {
         for value in [
             VERSION,
             shape.codes.number().cast_unsigned(),
-            metric_number(shape.metric),
+            shape.metric.number(),
             number(shape.dim),
             number(shape.rows),
             0,
@@ -350,16 +348,5 @@ impl Shape {
             self.rows * self.codes.bytes(self.dim),
             CURVE_BYTES,
         ]
-    }
-}
-
-const METRICS: [Metric; 3] = [Metric::Cosine, Metric::InnerProduct, Metric::L2];
-
-/// The number of a metric in an index.
-fn metric_number(metric: Metric) -> u32 {
-    match metric {
-        Metric::Cosine => 0,
-        Metric::InnerProduct => 1,
-        Metric::L2 => 2,
     }
 }

@@ -9,9 +9,10 @@ use roaring::RoaringTreemap;
 use super::numbers;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::vector::exact::{Block, Query, Rows, Selection, scan};
+use crate::vector::exact::{Block, Query, Selection, scan};
 use crate::vector::kernel::inverse_norm;
 use crate::vector::parallel::scan_parallel;
+use crate::vector::rows::Rows;
 use crate::vector::topk::{Best, TopK};
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::InnerProduct, Metric::L2];

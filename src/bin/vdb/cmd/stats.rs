@@ -39,7 +39,7 @@ fn data(path: &str, stats: &Stats) -> Value {
         json!({
             "id": segment.id, "rows": segment.rows, "dead": segment.dead, "bytes": segment.bytes, "index": segment.index,
             "recall": recall, "index_bytes": segment.index_bytes, "curve": curve.collect::<Vec<_>>(),
-            "note": segment.note,
+            "sampled_recall": segment.sampled_recall, "note": segment.note,
         })
     });
     json!({
@@ -47,8 +47,9 @@ fn data(path: &str, stats: &Stats) -> Value {
         "tail_rows": stats.tail_rows, "segments": segments.collect::<Vec<_>>(),
         "merges": {"due": stats.merges_due, "rows": stats.merge_rows},
         "model": stats.model.as_ref().map(model), "dim": stats.dim, "metric": stats.metric.name(),
-        "text": stats.text.as_ref().map(text),
-        "index": stats.index.name(), "commit": stats.commit, "format": stats.format, "uuid": stats.uuid,
+        "vectors": stats.vectors.name(), "text": stats.text.as_ref().map(text),
+        "index": stats.index.name(), "indexes_due": stats.indexes_due, "commit": stats.commit, "format": stats.format,
+        "uuid": stats.uuid,
         "bytes": {
             "file": stats.occupancy.file, "catalog": stats.occupancy.stream, "vectors": vectors(stats),
             "indexes": stats.index_bytes, "text": stats.text.as_ref().map_or(0, |text| text.bytes),
@@ -92,12 +93,13 @@ fn model(model: &ModelIdentity) -> Value {
 
 /// What to say of the index of a segment.
 fn index(segment: &SegmentStats) -> String {
-    if let Some(note) = &segment.note {
-        return format!(" ({note})");
+    let note = segment.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
+    if segment.recall.is_empty() {
+        return note;
     }
     let measured = |point: &RecallPoint| format!("{:.3} at {}", point.recall, point.effort);
     let curve: Vec<String> = segment.recall.iter().step_by(2).map(measured).collect();
-    format!(", {}, recall {}", ByteSize::b(segment.index_bytes).display().iec(), curve.join(", "))
+    format!("{note}, {}, recall {}", ByteSize::b(segment.index_bytes).display().iec(), curve.join(", "))
 }
 
 /// What to say of the text index.
@@ -125,7 +127,7 @@ impl Table {
         row("parts", stats.parts.to_string());
         row("dead rows", stats.dead.to_string());
         let dim = stats.dim.map_or_else(|| "any".to_owned(), |dim| dim.to_string());
-        row("vectors", format!("dimension {dim}, metric {}", stats.metric));
+        row("vectors", format!("dimension {dim}, metric {}, {}", stats.metric, stats.vectors.name()));
         row("model", stats.model.as_ref().map_or("none", |model| &model.name).to_owned());
         row("tail", format!("{} vectors, {} in memory", stats.tail_rows, size(stats.tail_bytes)));
         row("segments", stats.segments.len().to_string());
@@ -139,6 +141,9 @@ impl Table {
             row("merges", text);
         }
         row("text", stats.text.as_ref().map_or_else(|| "none".to_owned(), text_line));
+        if stats.indexes_due > 0 {
+            row("indexes", format!("{} due", stats.indexes_due));
+        }
         row("size on disk", size(stats.occupancy.file));
         row("  catalog", size(stats.occupancy.stream));
         row("  vectors", size(vectors(stats)));

@@ -13,8 +13,9 @@ use super::*;
 use crate::error::Result;
 use crate::metric::Metric;
 use crate::storage::Bytes;
-use crate::vector::exact::{Block, Query, Rows, Selection, scan, scan_positions};
+use crate::vector::exact::{Block, Query, Selection, scan, scan_positions};
 use crate::vector::kernel::inverse_norm;
+use crate::vector::rows::Rows;
 use crate::vector::tests::numbers;
 use crate::vector::topk::TopK;
 

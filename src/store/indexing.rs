@@ -25,6 +25,8 @@ const AUTO_ROWS_MIN: u64 = 10_000;
 const CHOSEN_ROWS_MIN: u64 = 1_000;
 /// A segment is not made larger than what can be indexed in this part of the memory budget.
 const BUDGET_PARTS: u64 = 2;
+/// This part of the memory budget is not taken for building.
+const SPARE_PARTS: u64 = 4;
 /// The values of vectors that are taken to be indexed in a millisecond.
 const GRAPH_VALUES_PER_MS: u64 = 1_500;
 const CODE_VALUES_PER_MS: u64 = 10_000;
@@ -137,7 +139,9 @@ impl Means {
     pub(super) fn of(store: &Store, kind: IndexKind) -> Self {
         let options = store.options();
         let threads = options.threads.unwrap_or(NonZero::<usize>::MIN);
-        Means { kind, rows_min: options.index_rows_min, memory: store.accountant().left(), threads }
+        // While an index is built others write and search, and are not to be refused for it.
+        let memory = store.accountant().left().saturating_sub(options.budget() / SPARE_PARTS);
+        Means { kind, rows_min: options.index_rows_min, memory, threads }
     }
 
     /// What to build for a segment, and with how many threads; or why nothing.

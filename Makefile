@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: demo install setup models test lint bench bench-memory eval-vector native-torch corrupt fuzz asan bench-peers
+.PHONY: demo install setup models test lint bench bench-memory eval native-torch corrupt fuzz asan bench-peers
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -56,9 +56,9 @@ bench-memory: setup
 	.local/langchain/bin/pip install --quiet --requirement benches/python/requirements-langchain.txt
 	cargo bench --profile release --locked --bench memory
 
-# Measures how well the default model finds texts: make eval-vector DATA=directory
-eval-vector: models
-	VDB_EVAL_DATA=$(abspath $(DATA)) cargo bench --profile release --locked --bench eval_vector
+# Measures how well texts are found by words, by meaning and by both: make eval DATA="DIRECTORY..." MIN="hybrid=0.885"
+eval: models
+	VDB_EVAL_DATA="$(abspath $(DATA))" VDB_EVAL_MIN="$(MIN)" cargo bench --profile release --locked --bench eval
 
 # Loads us into Python beside PyTorch, too, which is several gigabytes.
 native-torch: setup

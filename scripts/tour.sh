@@ -55,9 +55,9 @@ kill_import() {
 show 'Import: what is there already is skipped.' \
     vdb import debian.vdb "$corpus"
 show 'Search by meaning: the question and the answer need share no word.' \
-    vdb search debian.vdb 'make my holiday pictures look nicer' -k 3
+    vdb search debian.vdb 'make my holiday pictures look nicer' -k 3 --mode vector
 show 'The same, among the small ones.' \
-    vdb search debian.vdb 'make my holiday pictures look nicer' -k 2 --where 'installed_size<1000'
+    vdb search debian.vdb 'make my holiday pictures look nicer' -k 2 --mode vector --where 'installed_size<1000'
 # shellcheck disable=SC2016 # $lt is an operator of the filter
 show 'A filter in JSON: games that need less than 2,000 KiB.' \
     vdb search debian.vdb 'something to play with a child' -k 2 \
@@ -65,7 +65,7 @@ show 'A filter in JSON: games that need less than 2,000 KiB.' \
 show 'Add a note of your own.' \
     vdb add debian.vdb 'The bicycle has a flat tyre; the pump hangs in the cellar.' --id bicycle --meta '{"section": "mine"}'
 show 'Another process finds it at once.' \
-    vdb search debian.vdb 'how do I inflate a wheel' -k 1
+    vdb search debian.vdb 'how do I inflate a wheel' -k 1 --mode vector
 show 'Delete it.' \
     vdb delete debian.vdb bicycle
 show 'It is gone.' \
@@ -74,7 +74,7 @@ show 'It is gone.' \
 show 'Five sentences in Korean, in a second store.' \
     vdb import korean.vdb samples/korean.jsonl
 show 'How does deep learning differ from machine learning?' \
-    vdb search korean.vdb '딥러닝과 머신러닝의 차이점' -k 2
+    vdb search korean.vdb '딥러닝과 머신러닝의 차이점' -k 2 --mode vector
 show 'Only what a source says.' \
     vdb search korean.vdb '딥러닝과 머신러닝의 차이점' --where source=doc_1
 

@@ -8,9 +8,11 @@ mod document;
 pub mod embed;
 pub mod error;
 mod filter;
+mod fusion;
 mod json;
 pub mod limits;
 pub mod metric;
+mod mmr;
 mod storage;
 mod store;
 mod text;
@@ -27,9 +29,10 @@ struct Readme;
 struct Guide;
 
 pub use document::{Document, ExtraKeys, JsonFields, Metadata, Part};
-pub use embed::{Embedder, Embeddings, ModelIdentity};
+pub use embed::{Embedder, Embeddings, Fit, ModelIdentity};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Candidate, Field, Filter, Operand};
+pub use fusion::Fusion;
 pub use metric::Metric;
 pub use storage::{FORMAT_NEWEST, FORMAT_OLDEST, Occupancy};
 #[doc(hidden)]
@@ -37,9 +40,9 @@ pub use store::SearchPath;
 pub use store::{
     Background, CancelToken, CheckLevel, CheckReport, CommitReport, Committed, CompactReport, ConflictPolicy,
     Control, Damage, DeleteReport, Documents, Durability, Explained, FieldStats, Hit, Import, ImportFormat,
-    ImportSummary, IndexKind, MemoryShare, MemoryUse, MergeLimits, MergeReport, OnError, OpenOptions, Plan,
-    Progress, Query, RecallPoint, RepairMode, RepairReport, SegmentStats, Snapshot, SortOrder, Stats, Store,
-    TextStats, ValueCount, WriteTxn,
+    ImportSummary, IndexKind, MemoryShare, MemoryUse, MergeLimits, MergeReport, Mode, OnError, OpenOptions,
+    Plan, Progress, Query, RecallPoint, RepairMode, RepairReport, ScoreParts, SegmentStats, Side, Snapshot,
+    SortOrder, Stats, Store, TextStats, Together, ValueCount, Weighing, WriteTxn,
 };
 pub use text::Language;
 pub use vector::faiss::FaissBuild;

@@ -293,14 +293,7 @@ fn what_later_versions_have_is_known_by_name() {
     let scene = Scene::new();
     scene.filled("a.vdb");
     for (words, what) in [
-        (&["search", "a.vdb", "x", "--mmr", "--lambda", "0.5"][..], "--mmr"),
-        (&["search", "a.vdb", "x", "--lambda=0.5"], "--lambda"),
-        (&["search", "a.vdb", "x", "--fetch-k", "3"], "--fetch-k"),
-        (&["search", "a.vdb", "x", "--fusion", "rrf"], "--fusion"),
-        (&["search", "a.vdb", "x", "--text-weight", "0.5"], "--text-weight"),
-        (&["search", "a.vdb", "x", "--min-cosine", "0.5"], "--min-cosine"),
-        (&["search", "a.vdb", "x", "--mode=hybrid"], "--mode hybrid"),
-        (&["import", "b.vdb", "x", "--format", "langchain-faiss"], "--format langchain-faiss"),
+        (&["import", "b.vdb", "x", "--format", "langchain-faiss"][..], "--format langchain-faiss"),
         (&["--untrusted", "stats", "a.vdb"], "--untrusted"),
         (&["model", "distill", "x"], "model distill"),
     ] {

@@ -51,9 +51,9 @@ fn hits_as_json_are_verbatim() {
     let scene = cities(&["--metric", "l2"]);
     let ran = scene.vdb(&["search", "a.vdb", "--vector", "[1, 0]", "--json"]);
     let wanted = [
-        r#"{"type":"hit","data":{"rank":1,"id":"a","score":0.0,"distance":0.0,"text":"서울 Seoul","metadata":{"id":2.50,"source":"doc_1"},"parts":{"vector":0.0,"text":null},"span":[3,8]}}"#,
-        r#"{"type":"hit","data":{"rank":2,"id":"b","score":-0.8,"distance":0.8,"text":"Busan","metadata":{"year":2021,"id":2},"parts":{"vector":-0.8,"text":null},"span":[0,5]}}"#,
-        r#"{"type":"hit","data":{"rank":3,"id":"c","score":-2.0,"distance":2.0,"text":null,"metadata":{},"parts":{"vector":-2.0,"text":null},"span":null}}"#,
+        r#"{"type":"hit","data":{"rank":1,"id":"a","score":0.0,"distance":0.0,"text":"서울 Seoul","metadata":{"id":2.50,"source":"doc_1"},"parts":{"vector":0.0,"text":null},"span":[3,8],"highlights":null}}"#,
+        r#"{"type":"hit","data":{"rank":2,"id":"b","score":-0.8,"distance":0.8,"text":"Busan","metadata":{"year":2021,"id":2},"parts":{"vector":-0.8,"text":null},"span":[0,5],"highlights":null}}"#,
+        r#"{"type":"hit","data":{"rank":3,"id":"c","score":-2.0,"distance":2.0,"text":null,"metadata":{},"parts":{"vector":-2.0,"text":null},"span":null,"highlights":null}}"#,
     ];
     let found: Vec<&str> = ran.stdout.lines().collect();
     for (found, wanted) in found.iter().zip(wanted) {
@@ -161,13 +161,19 @@ fn plans() {
     let mut all = plan(&[]);
     let ms = all["ms"].take();
     assert!(
-        ["target", "filter", "graph", "scan", "fetch"].iter().all(|step| ms[step].as_f64() >= Some(0.0)),
+        ["target", "filter", "graph", "scan", "text", "fetch"]
+            .iter()
+            .all(|step| ms[step].as_f64() >= Some(0.0)),
         "{ms}"
     );
     let wanted = json!({
         "mode": "vector", "path": "exact", "segments": 0, "allowed": 3, "candidates": 3, "rescored": 0,
-        "recall_promised": 1.0, "ms": null,
+        "recall_promised": 1.0, "ms": null, "filter_path": "none", "terms": null, "text": null, "fusion": null,
+        "vector": {"found": 2, "best": 1.0, "least": 0.6},
     });
+    let least = all["vector"]["least"].as_f64().unwrap();
+    assert!((least - 0.6).abs() < 1e-6);
+    all["vector"]["least"] = json!(0.6);
     assert_eq!(all, wanted);
     assert_eq!(plan(&["--where", "year=2021"])["allowed"], 1);
     assert_eq!(scene.vdb(&["compact", "a.vdb"]).exit, Some(0));
@@ -175,7 +181,7 @@ fn plans() {
     assert_eq!((&compacted["segments"], &compacted["candidates"]), (&json!(1), &json!(3)));
     let ran = scene.vdb(&["search", "a.vdb", "--vector", "[1, 0]", "--explain", "-k", "1"]);
     assert!(
-        ran.stdout.starts_with("plan: exact, 1 segments and the tail, 3 vectors allowed, 3 compared"),
+        ran.stdout.starts_with("plan: vector, exact, 1 segments and the tail, 3 vectors allowed, 3 compared"),
         "{}",
         ran.stdout
     );
@@ -189,8 +195,12 @@ fn searching_needs_something_to_search_for() {
         (&["x", "--vector", "[1,0]"], "cannot be used with"),
         (&["--vector", "[1,0]", "--like", "a"], "cannot be used with"),
         (&["--vectr", "[1,0]"], "'--vector'"),
-        (&["x", "--mode", "text"], "`--mode text` is not in this version"),
-        (&["x", "--mode", "hybrid"], "`--mode hybrid` is not in this version"),
+        (&["x", "--mode", "hybrid", "--min-score", "0.5"], "or `--mode text`"),
+        (&["x", "--lambda", "0.5"], "--mmr"),
+        (&["x", "--mmr", "--lambda", "1.5"], "from 0 to 1"),
+        (&["x", "--mmr", "--lambda", "NaN"], "from 0 to 1"),
+        (&["x", "--text-weight=-0.1"], "from 0 to 1"),
+        (&["x", "--min-cosine", "2"], "from -1 to 1"),
         (&["x", "--min-score", "0.5"], "needs `--mode vector`"),
         (&["--vector", "[1,0]", "--min-score", "NaN"], "`--min-score` is not a number"),
         (&["--vector", "[1,0]", "-k", "0"], "-k"),
@@ -206,8 +216,11 @@ fn searching_needs_something_to_search_for() {
     let ran = scene.fed(&["search", "a.vdb", "--vector", "@-", "--filter", "@-"], "{}");
     assert_eq!(ran.picture(), "err| vdb: standard input is asked for twice\nexit 2");
     for (words, code) in [
-        (&["hello"][..], "unavailable"),
-        (&["--vector", "[1,0,0]"], "shape"),
+        (&["--vector", "[1,0,0]"][..], "shape"),
+        (&["hello", "--mode", "vector"], "unavailable"),
+        (&["hello", "--mode", "hybrid"], "unavailable"),
+        (&["hello", "--mmr"], "unavailable"),
+        (&["--vector", "[1,0]", "--mode", "text"], "invalid"),
         (&["--vector", "[1,"], "invalid"),
         (&["--vector", "{}"], "invalid"),
         (&["--vector", "[1], \"id\": \"x\""], "invalid"),
@@ -229,4 +242,64 @@ fn a_search_changes_nothing_and_an_empty_store_has_no_hits() {
     Store::create(scene.path("new.vdb")).unwrap().close().unwrap();
     let ran = scene.vdb(&["search", "new.vdb", "--vector", "[1,0]", "--json"]);
     assert_eq!(ran.picture(), "exit 0");
+}
+
+#[test]
+fn words_and_both() {
+    let scene = cities(&[]);
+    let search = |words: &[&str]| {
+        let ran = scene.vdb(&[&["search", "a.vdb", "--json"], words].concat());
+        assert_eq!((ran.stderr.as_str(), ran.exit), ("", Some(0)), "{words:?}");
+        ran.lines().into_iter().map(|mut line| line["data"].take()).collect::<Vec<_>>()
+    };
+    // Without a model, words alone.
+    let hits = search(&["울"]);
+    assert_eq!((hits.len(), &hits[0]["id"]), (1, &json!("a")));
+    assert_eq!((&hits[0]["distance"], &hits[0]["parts"]["vector"]), (&Value::Null, &Value::Null));
+    assert_eq!(hits[0]["parts"]["text"], hits[0]["score"]);
+    // In code points, in the part that was found.
+    assert_eq!((&hits[0]["highlights"], &hits[0]["span"]), (&json!([[1, 2]]), &json!([0, 2])));
+    assert!(search(&["?!"]).is_empty() && search(&["--", "-busan"]).len() == 1);
+    assert_eq!(search(&["busan", "--mode", "text", "--min-score", "99"]).len(), 0);
+
+    let input = "{\"id\": \"q\", \"text\": \"seoul -busan\", \"vector\": [0, 1]}\n";
+    let ran = scene.fed(&["search", "a.vdb", "--queries", "-", "--explain", "--json"], input);
+    assert_eq!((ran.stderr.as_str(), ran.exit), ("", Some(0)));
+    let lines = ran.lines();
+    let plan = &lines[0]["data"];
+    assert_eq!((&plan["mode"], &plan["terms"]), (&json!("hybrid"), &json!(["seoul"])));
+    assert_eq!((&plan["allowed"], &plan["text"]["found"]), (&json!(3), &json!(1)));
+    let (words, vectors) = (&plan["fusion"]["text_weight"], &plan["fusion"]["vector_weight"]);
+    assert!((words.as_f64().unwrap() + vectors.as_f64().unwrap() - 1.0).abs() < 1e-9);
+    assert!(plan["fusion"]["reason"].as_str().unwrap().contains("not known"));
+    let ids: Vec<&Value> = lines[1..].iter().map(|line| &line["data"]["id"]).collect();
+    assert_eq!(ids, [&json!("a"), &json!("c")]);
+    let shown = scene.fed(&["search", "a.vdb", "--queries", "-", "--explain"], input);
+    assert!(shown.stdout.contains("plan: words seoul: 1 documents"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("plan: weighted fusion"), "{}", shown.stdout);
+
+    let ran = scene.vdb(&["search", "a.vdb", "seoul", "--color", "always"]);
+    assert!(ran.stdout.contains("\x1b[1mSeoul\x1b[0m") && ran.stdout.contains('\u{2588}'), "{}", ran.stdout);
+    let ran = scene.vdb(&["search", "a.vdb", "seoul"]);
+    assert!(!ran.stdout.contains(['\x1b', '\u{2588}']), "{}", ran.stdout);
+    let diverse = search(&["--vector", "[1, 0]", "--mmr", "--lambda", "0", "-k", "2"]);
+    assert_eq!((&diverse[0]["id"], &diverse[1]["id"]), (&json!("a"), &json!("c")));
+    assert_eq!(search(&["--vector", "[1, 0]", "--min-cosine", "0.5"]).len(), 2);
+
+    let scene = cities(&["--text", "off"]);
+    let error = scene.vdb(&["search", "a.vdb", "hello", "--json"]).error();
+    assert_eq!(error["code"], "unavailable");
+    let error = scene.vdb(&["search", "a.vdb", "hello", "--mode", "text", "--json"]).error();
+    assert!(error["message"].as_str().unwrap().contains("has no text index"), "{error}");
+}
+
+#[test]
+fn what_is_no_text_is_refused_at_the_door() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let scene = cities(&[]);
+    let mut command = scene.command(&["search", "a.vdb"]);
+    let lone = std::ffi::OsStr::from_bytes(b"\xed\xa0\x80");
+    assert_eq!(Ran::of(command.arg(lone).output().unwrap()).exit, Some(2));
+    let ran = scene.fed(&["search", "a.vdb", "--queries", "-", "--json"], "{\"text\": \"\\ud800\"}\n");
+    assert_eq!((&ran.error()["code"], ran.exit), (&json!("invalid"), Some(1)));
 }

@@ -40,5 +40,6 @@ mod processes;
 mod sample;
 #[cfg(feature = "cli")]
 mod scene;
+mod search;
 mod tidy;
 mod util;

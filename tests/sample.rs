@@ -171,7 +171,7 @@ fn describe_hit(hit: &Hit) -> String {
         "{} {} {} {:?} | {} | {}",
         hit.id,
         hit.score,
-        hit.distance,
+        hit.distance.unwrap_or_default(),
         hit.span,
         hit.text.as_deref().unwrap_or("no text"),
         hit.metadata.as_json()

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use text_splitter::{ChunkConfig, ChunkSizer, TextSplitter};
 use tokenizers::Tokenizer;
 
+use super::Fit;
 use crate::error::{Error, Result};
 
 /// The first bytes of a text that are tokenized to see whether it is short enough. They are doubled until they are
@@ -133,6 +134,46 @@ impl Measure {
         }
         if chars == 0 { 0.0 } else { tokens as f64 / chars as f64 }
     }
+}
+
+/// What tokenizers call what they do not know.
+const UNKNOWN: [&str; 2] = ["[UNK]", "<unk>"];
+
+impl Measure {
+    /// How the model reads the beginning of a text; `None` if the tokenizer cannot take it.
+    pub(super) fn fit(&self, text: &str) -> Option<Fit> {
+        let text = head(text, FIRST_BYTES);
+        let encoding = self.tokenizer.encode(text, false).ok()?;
+        // Where a letter begins, and whether a token has it together with another letter, or has it at all.
+        let mut known = vec![false; text.len()];
+        for (token, &(start, end)) in encoding.get_tokens().iter().zip(encoding.get_offsets()) {
+            let Some(part) = text.get(start..end).filter(|_| !UNKNOWN.contains(&token.as_str())) else {
+                continue;
+            };
+            let letters = || part.char_indices().filter(|(_, c)| c.is_alphabetic());
+            let is_word = letters().nth(1).is_some();
+            for (at, _) in letters().filter(|(_, c)| is_word || is_ideograph(*c)) {
+                known[start + at] = true;
+            }
+        }
+        let mut fit = Fit::default();
+        let mut at = 0;
+        for word in text.split(|c: char| !c.is_alphabetic()) {
+            let is_long = word.chars().nth(1).is_some();
+            for (place, _) in word.char_indices().filter(|_| is_long) {
+                fit.letters += 1;
+                fit.lost += usize::from(!known[at + place]);
+            }
+            at += word.len();
+            at += text[at..].chars().next().map_or(0, char::len_utf8);
+        }
+        Some(fit)
+    }
+}
+
+/// Whether a character is much of a word, or all of it: models made for such languages, too, read them one by one.
+fn is_ideograph(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 /// Measures candidates for a part; those that are much too long are only known to be so.

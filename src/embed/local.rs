@@ -15,7 +15,7 @@ use tokenizers::{Tokenizer, TruncationParams};
 use super::chunking::{Chunking, Measure};
 use super::folder::{Folder, Network, Pooling};
 use super::models::Models;
-use super::{Embedder, Embeddings, ModelIdentity, runtime};
+use super::{Embedder, Embeddings, Fit, ModelIdentity, runtime};
 use crate::error::{Error, Result};
 
 /// The texts that make it worth to wake another worker.
@@ -223,6 +223,10 @@ impl Embedder for LocalModel {
 
     fn split(&self, text: &str) -> Vec<Range<usize>> {
         self.measure.split(text)
+    }
+
+    fn fit(&self, text: &str) -> Option<Fit> {
+        self.measure.fit(text)
     }
 }
 

@@ -72,6 +72,23 @@ pub struct Embeddings {
     pub truncated: usize,
 }
 
+/// How a model reads a text: what tells whether it was made for its language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fit {
+    /// The letters of the words of more than one letter.
+    pub letters: usize,
+    /// Those that the model reads one by one, or not at all.
+    pub lost: usize,
+}
+
+impl Fit {
+    /// The part of the letters that are lost, in `[0, 1]`.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of two counts")]
+    pub fn lost_share(self) -> f64 {
+        if self.letters == 0 { 0.0 } else { self.lost as f64 / self.letters as f64 }
+    }
+}
+
 /// A source of vectors for texts. The vector of a text must not depend on the texts beside it.
 pub trait Embedder: Send + Sync {
     /// Which model this is.
@@ -93,5 +110,10 @@ pub trait Embedder: Send + Sync {
     /// one part, the whole text.
     fn split(&self, text: &str) -> Vec<Range<usize>> {
         std::iter::once(0..text.len()).collect()
+    }
+
+    /// How well the model knows the words of a text, if that can be told without computing vectors. By default it cannot.
+    fn fit(&self, _text: &str) -> Option<Fit> {
+        None
     }
 }

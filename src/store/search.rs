@@ -1,237 +1,352 @@
-//! Queries and hits.
+//! Searching snapshots: both rankings, one of the two, and the documents that it gives.
 
-use std::ops::Range;
 use std::time::Instant;
 
 use roaring::RoaringTreemap;
 
-use super::explain::{Explained, Plan};
-use super::memory::Component;
+use super::explain::{Explained, Plan, Side, Weighing};
+use super::hit::{ScoreParts, hit, nearest_part, short_hit};
+use super::memory::{Component, Grant};
 use super::nearest::{Search, nearest};
-use super::plan::SearchPath;
+use super::query::{Diversity, Query};
+use super::request::Request;
 use super::snapshot::Snapshot;
+use super::weight::weigh;
 use crate::catalog::BLOCK_BYTES;
-use crate::codec::{to_u64, to_usize};
-use crate::document::Metadata;
 use crate::error::{Error, Result};
-use crate::filter::Filter;
+use crate::fusion::{Fused, SCALE_DEPTH, Scale, fuse};
+use crate::metric::Metric;
+use crate::mmr::mmr;
+use crate::text::query::TextQuery;
 use crate::vector::exact::{Query as VectorQuery, Selection};
 use crate::vector::topk::Best;
 
-/// The part of the true best that a search finds unless told otherwise.
-const RECALL: f32 = 0.95;
+/// When too few documents have the cosine that is wanted, so many times as many are ranked.
+const MORE: usize = 4;
 
-/// The sets of rows that a filter needs at once.
-const FILTER_SETS: u64 = 4;
+/// The sets of rows that a filter, or a query text, needs at once.
+const ROW_SETS: u64 = 4;
 /// The rows of a block of such a set.
 const BLOCK_ROWS: u64 = 1 << 16;
 
-/// What to search for.
-///
-/// # Examples
-/// ```
-/// use vdb::{Filter, Query};
-///
-/// let query = Query::vector(vec![0.1, 0.9]).k(5).filter(Filter::field("year").gte(2020));
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a query does nothing until a store is searched with it"]
-pub struct Query {
-    target: Target,
-    k: usize,
-    filter: Option<Filter>,
-    min_score: Option<f32>,
-    recall: f32,
-    ids_only: bool,
-    path: Option<SearchPath>,
+/// A document on one side: the place of its snapshot, and how good it is there.
+type Placed = (usize, Best);
+
+/// A document in the ranking.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ranked {
+    /// The place of its snapshot.
+    pub(super) source: usize,
+    /// Its first row.
+    pub(super) owner: u64,
+    /// The part that answers best.
+    pub(super) row: u64,
+    /// The part with the best vector, if it was found by that.
+    vector_row: Option<u64>,
+    pub(super) score: f32,
+    pub(super) parts: ScoreParts,
 }
 
-#[derive(Clone, Debug)]
-enum Target {
-    Vector(Vec<f32>),
-    Text(String),
-    Like(String),
-}
-
-impl Query {
-    fn new(target: Target) -> Self {
-        Query { target, k: 10, filter: None, min_score: None, recall: RECALL, ids_only: false, path: None }
-    }
-
-    /// The documents nearest to a vector.
-    pub fn vector(vector: impl Into<Vec<f32>>) -> Self {
-        Query::new(Target::Vector(vector.into()))
-    }
-
-    /// The documents nearest to a text, which the store's embedder turns into a vector.
-    pub fn text(text: impl Into<String>) -> Self {
-        Query::new(Target::Text(text.into()))
-    }
-
-    /// The documents nearest to the one of this id (to its first part that has a vector), which is left out.
-    pub fn like(id: impl Into<String>) -> Self {
-        Query::new(Target::Like(id.into()))
-    }
-
-    /// How many documents are wanted. Default: 10. There are never fewer, unless fewer match.
-    pub fn k(mut self, k: usize) -> Self {
-        self.k = k;
-        self
-    }
-
-    /// Only documents that match. Replaces the filter before.
-    pub fn filter(mut self, filter: Filter) -> Self {
-        self.filter = Some(filter);
-        self
-    }
-
-    /// The part of the true best that is to be found, on average, above 0 and up to 1. Default: 0.95.
-    ///
-    /// Segments that have an index are then searched only so far as that needs, by what was measured when it was built.
-    /// With 1 every search is exact.
-    pub fn recall(mut self, recall: f32) -> Self {
-        self.recall = recall;
-        self
-    }
-
-    /// The true best, from a look at every vector that may be found; the same as a recall of 1.
-    pub fn exact(self) -> Self {
-        self.recall(1.0)
-    }
-
-    /// Ids and scores are enough: hits come without text, metadata and span, and sooner.
-    pub fn ids_only(mut self) -> Self {
-        self.ids_only = true;
-        self
-    }
-
-    /// Goes only this way through segments, where it can be gone, to measure it. Default: the cheapest.
-    #[doc(hidden)]
-    pub fn path(mut self, path: SearchPath) -> Self {
-        self.path = Some(path);
-        self
-    }
-
-    /// Only documents of at least this score. Replaces the one before.
-    pub fn min_score(mut self, score: f32) -> Self {
-        self.min_score = Some(score);
-        self
-    }
-}
-
-/// A document that was found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hit {
-    /// The id of the document.
-    pub id: String,
-    /// How near it is, by its best part; larger is nearer under every metric: the cosine, the inner product, or minus
-    /// the squared L2 distance.
-    pub score: f32,
-    /// The number by which FAISS knows the score: see [`crate::Metric::distance`].
-    pub distance: f32,
-    /// The text of the document; `None` after [`Query::ids_only`].
-    pub text: Option<String>,
-    /// Its metadata, as given; empty after [`Query::ids_only`].
-    pub metadata: Metadata,
-    /// The part of the text that is nearest, in bytes; empty after [`Query::ids_only`].
-    pub span: Range<usize>,
-}
-
-/// Finds the best documents, and notes how.
-pub(super) fn search(snapshot: &Snapshot, query: &Query) -> Result<Explained> {
-    if !(query.recall > 0.0 && query.recall <= 1.0) {
-        let reason = format!("it is {}, expected a number above 0 and up to 1", query.recall);
-        return Err(Error::invalid("recall", reason));
-    }
-    let (view, started) = (snapshot.view(), Instant::now());
-    let mut found = Explained { hits: Vec::new(), plan: Plan::default() };
-    let Some((vector, excluded)) = target(snapshot, query)? else { return Ok(found) };
-    found.plan.target_time = started.elapsed();
-    let prepared = VectorQuery::new(view.metric, &vector)?;
-    let Some(dim) = view.dim() else { return Ok(found) };
-    if vector.len() != dim {
-        return Err(Error::Shape { what: "query vector".into(), expected: dim, found: vector.len() });
-    }
+/// Finds the best documents of all snapshots, and notes how.
+pub(super) fn search(snapshots: &[&Snapshot], query: &Query) -> Result<Explained> {
+    query.check()?;
     let started = Instant::now();
-    let sets = if query.filter.is_some() { FILTER_SETS } else { 0 };
-    let needs = sets * (view.counters.next_row / BLOCK_ROWS + 1).saturating_mul(BLOCK_BYTES);
-    let _grant = snapshot.store().accountant().grant(Component::Queries, "a search with a filter", needs)?;
-    let allowed = query.filter.as_ref().map(|filter| snapshot.matching_rows(filter)).transpose()?;
-    found.plan.filter_time = started.elapsed();
-    let selection = match &allowed {
-        Some(rows) => Selection::Only(rows),
-        None if view.dead.is_empty() => Selection::All,
-        None => Selection::Except(&view.dead),
+    let request = Request::new(snapshots, query)?;
+    let mut plan = Plan { mode: request.mode, fusion: query.fusion, ..Plan::default() };
+    plan.target_time = started.elapsed();
+    plan.notes.extend(request.note.clone());
+    plan.terms = request.words.first().map(TextQuery::terms).unwrap_or_default();
+    if request.words.iter().any(|words| words.cut) {
+        let limit = crate::limits::QUERY_TERMS_MAX;
+        plan.notes.push(format!("the query has more than {limit} terms: the first were searched for"));
+    }
+    let mut searcher =
+        Searcher { snapshots, query, request: &request, allowed: Vec::new(), grants: Vec::new(), plan };
+    searcher.allow()?;
+    let ranked = searcher.ranked()?;
+    let mut plan = searcher.plan;
+    let started = Instant::now();
+    let chosen = match query.diversity {
+        Some(diversity) => diverse(snapshots, query, &request, diversity, ranked)?,
+        None => ranked,
     };
-    found.plan.allowed = allowed.as_ref().map_or(view.counters.parts, RoaringTreemap::len);
-    let k = query.k.saturating_add(usize::from(excluded.is_some()));
-    let search = Search { query: &prepared, selection, k, recall: query.recall, path: query.path };
-    let top = nearest(snapshot, &search, &mut found.plan)?;
-    let started = Instant::now();
-    for best in top.into_sorted() {
-        if excluded != Some(best.owner)
-            && query.min_score.is_none_or(|min| best.score >= min)
-            && found.hits.len() < query.k
-        {
-            found.hits.push(if query.ids_only { short_hit(snapshot, best)? } else { hit(snapshot, best)? });
+    let (mut hits, mut sources) = (Vec::new(), Vec::new());
+    for one in chosen.into_iter().take(query.k) {
+        if let Some(snapshot) = snapshots.get(one.source) {
+            hits.push(if query.ids_only { short_hit(snapshot, one)? } else { hit(snapshot, one)? });
+            sources.push(one.source);
         }
     }
-    found.plan.fetch_time = started.elapsed();
-    Ok(found)
+    plan.fetch_time = started.elapsed();
+    Ok(Explained { hits, sources, plan })
 }
 
-/// The vector to search for, and the document to leave out; `None` when nothing can be found.
-fn target(snapshot: &Snapshot, query: &Query) -> Result<Option<(Vec<f32>, Option<u64>)>> {
-    match &query.target {
-        Target::Vector(vector) => Ok(Some((vector.clone(), None))),
-        Target::Text(text) => {
-            let embedder = snapshot.store().embedder().ok_or_else(|| Error::Unavailable {
-                feature: "searching by text",
-                reason: "the store was opened without an embedding model; give one, or a vector".into(),
-            })?;
-            Ok(Some((embedder.embed(&[text])?.vectors, None)))
+/// Ranks the documents of some snapshots for one query.
+struct Searcher<'a> {
+    snapshots: &'a [&'a Snapshot],
+    query: &'a Query,
+    request: &'a Request,
+    /// Of each snapshot the rows that filter and query text allow; nothing if they say nothing.
+    allowed: Vec<Option<RoaringTreemap>>,
+    /// The memory of these.
+    grants: Vec<Grant>,
+    plan: Plan,
+}
+
+impl Searcher<'_> {
+    fn allow(&mut self) -> Result<()> {
+        for (source, snapshot) in self.snapshots.iter().enumerate() {
+            let started = Instant::now();
+            let words = self.request.words.get(source).filter(|words| words.has_conditions());
+            let sets =
+                [self.query.filter.is_some(), words.is_some()].map(|is_asked| u64::from(is_asked) * ROW_SETS);
+            let blocks = snapshot.view().counters.next_row / BLOCK_ROWS + 1;
+            let needs = sets.iter().sum::<u64>() * blocks.saturating_mul(BLOCK_BYTES);
+            let accountant = snapshot.store().accountant();
+            self.grants.push(accountant.grant(Component::Queries, "a search with a filter", needs)?);
+            let mut allowed = None;
+            if let Some(filter) = &self.query.filter {
+                let (rows, path) = snapshot.matching_rows(filter)?;
+                self.plan.filter_path = path;
+                allowed = Some(rows);
+            }
+            self.plan.filter_time += started.elapsed();
+            let started = Instant::now();
+            if let Some(words) = words {
+                let rows = snapshot.text_conditions(words)?;
+                allowed = Some(match allowed {
+                    Some(allowed) => allowed & rows,
+                    None => rows,
+                });
+                self.plan.text_time += started.elapsed();
+            }
+            self.plan.allowed += allowed.as_ref().map_or(snapshot.view().counters.parts, RoaringTreemap::len);
+            self.allowed.push(allowed);
         }
-        Target::Like(id) => {
-            let missing = || Error::NotFound { what: "document", name: id.clone() };
-            let row = crate::catalog::id_row(snapshot.txn(), id)?.ok_or_else(missing)?;
-            let record = snapshot.record(row)?;
-            match record.parts.iter().position(|part| part.vector) {
-                Some(part) => Ok(Some((snapshot.row_vector(row + to_u64(part))?, Some(row)))),
-                None => Ok(None),
+        Ok(())
+    }
+
+    /// The ranking, as far as it is wanted.
+    fn ranked(&mut self) -> Result<Vec<Ranked>> {
+        if self.query.k == 0 {
+            return Ok(Vec::new());
+        }
+        let fetch = self.query.diversity.map_or(0, |diversity| diversity.fetch_k);
+        let wanted = self.query.k.max(fetch);
+        let mode = self.request.mode;
+        let least = if mode.has_vectors() && mode.has_text() { SCALE_DEPTH } else { 0 };
+        let mut depth = wanted.saturating_add(usize::from(self.request.excluded.is_some())).max(least);
+        loop {
+            let vector = self.side(depth, Searcher::by_vector)?;
+            let text = self.side(depth, Searcher::by_text)?;
+            let is_all = vector.len() < depth && text.len() < depth;
+            let mut ranked = self.fused(&vector, &text);
+            ranked.retain(|one| Some((one.source, one.owner)) != self.request.excluded);
+            if let Some(min) = self.query.min_score {
+                ranked.retain(|one| one.score >= min);
+            }
+            let found = ranked.len();
+            if let Some(min) = self.query.min_cosine {
+                ranked = self.near_enough(ranked, min)?;
+            }
+            if ranked.len() >= wanted || is_all || found == ranked.len() {
+                ranked.truncate(wanted);
+                return Ok(ranked);
+            }
+            depth = depth.saturating_mul(MORE);
+        }
+    }
+
+    /// One side's best documents of all snapshots.
+    fn side(
+        &mut self,
+        depth: usize,
+        of_one: fn(&mut Self, usize, &Snapshot, usize) -> Result<Vec<Best>>,
+    ) -> Result<Vec<Placed>> {
+        let mut all = Vec::new();
+        for (source, snapshot) in self.snapshots.iter().enumerate() {
+            all.extend(of_one(self, source, snapshot, depth)?.into_iter().map(|best| (source, best)));
+        }
+        if self.snapshots.len() > 1 {
+            // Stable: of equal ones those of the first come first.
+            all.sort_by(|(_, a), (_, b)| b.score.total_cmp(&a.score));
+            all.truncate(depth);
+        }
+        Ok(all)
+    }
+
+    /// The documents of one snapshot with the nearest vectors.
+    fn by_vector(&mut self, source: usize, snapshot: &Snapshot, depth: usize) -> Result<Vec<Best>> {
+        let view = snapshot.view();
+        let Some(vector) = self.request.vector.as_ref().filter(|_| self.request.mode.has_vectors()) else {
+            return Ok(Vec::new());
+        };
+        let prepared = VectorQuery::new(view.metric, vector)?;
+        let Some(dim) = view.dim() else { return Ok(Vec::new()) };
+        if vector.len() != dim {
+            return Err(Error::Shape { what: "query vector".into(), expected: dim, found: vector.len() });
+        }
+        let selection = match self.allowed.get(source) {
+            Some(Some(rows)) => Selection::Only(rows),
+            _ if view.dead.is_empty() => Selection::All,
+            _ => Selection::Except(&view.dead),
+        };
+        let search = Search {
+            query: &prepared,
+            selection,
+            k: depth,
+            recall: self.query.recall,
+            path: self.query.path,
+        };
+        Ok(nearest(snapshot, &search, &mut self.plan)?.into_sorted())
+    }
+
+    /// The documents of one snapshot with the most telling words.
+    fn by_text(&mut self, source: usize, snapshot: &Snapshot, depth: usize) -> Result<Vec<Best>> {
+        let Some(words) = self.request.words.get(source) else { return Ok(Vec::new()) };
+        let started = Instant::now();
+        let allowed = self.allowed.get(source).and_then(Option::as_ref);
+        let found = snapshot.text_search(words, allowed, depth);
+        self.plan.text_time += started.elapsed();
+        found
+    }
+
+    /// One ranking of two, whose documents have their places in the rankings as keys.
+    fn fused(&mut self, vector: &[Placed], text: &[Placed]) -> Vec<Ranked> {
+        let mode = self.request.mode;
+        let (vectors, texts) = keyed(vector, text);
+        let (of_vectors, of_texts) = (Scale::of(&vectors), Scale::of(&texts));
+        let side = |found: usize, Scale { best, least }: Scale| Side { found, best, least };
+        self.plan.vector = mode.has_vectors().then(|| side(vectors.len(), of_vectors));
+        self.plan.text = mode.has_text().then(|| side(texts.len(), of_texts));
+        if !mode.has_vectors() {
+            self.plan.path = "none";
+            return text.iter().map(|one| single(one, false)).collect();
+        }
+        if !mode.has_text() {
+            return vector.iter().map(|one| single(one, true)).collect();
+        }
+        let weighing = match self.query.text_weight {
+            Some(text_weight) => Weighing { text_weight, reason: "as asked for".into() },
+            None => weigh(self.query.fusion, self.request.fit, &vectors, &texts),
+        };
+        let fused = fuse(&vectors, &texts, self.query.fusion, weighing.text_weight);
+        let shares = Shares { of_vectors, of_texts, text_weight: weighing.text_weight };
+        self.plan.weighing = Some(weighing);
+        fused.iter().filter_map(|one| shares.both(one, vector, text)).collect()
+    }
+
+    /// The documents with a part of at least this cosine.
+    fn near_enough(&self, ranked: Vec<Ranked>, min: f32) -> Result<Vec<Ranked>> {
+        let Some(vector) = &self.request.vector else { return Err(no_vector("least cosine")) };
+        let mut near = Vec::with_capacity(ranked.len());
+        for one in ranked {
+            let Some(snapshot) = self.snapshots.get(one.source) else { continue };
+            let is_cosine = snapshot.view().metric == Metric::Cosine;
+            let cosine = match one.parts.vector.filter(|_| is_cosine) {
+                Some(score) => Some(f64::from(score)),
+                None => nearest_part(snapshot, one.owner, vector)?.map(|(cosine, _)| cosine),
+            };
+            if cosine.is_some_and(|cosine| cosine >= f64::from(min)) {
+                near.push(one);
             }
         }
+        Ok(near)
     }
 }
 
-/// A hit of which no more is read than the id.
-fn short_hit(snapshot: &Snapshot, best: Best) -> Result<Hit> {
-    Ok(Hit {
-        id: snapshot.document_id(best.owner)?,
-        score: best.score,
-        distance: snapshot.view().metric.distance(best.score),
-        text: None,
-        metadata: Metadata::default(),
-        span: 0..0,
-    })
+/// Both rankings with a key for each document.
+type Keyed = (Vec<(u64, f32)>, Vec<(u64, f32)>);
+
+/// Documents of several snapshots may have the same row: the key has both.
+fn keyed(vector: &[Placed], text: &[Placed]) -> Keyed {
+    let places = vector.iter().chain(text);
+    let several = places.map(|(source, _)| *source).max().unwrap_or(0) > 0;
+    let mut known: Vec<(u64, usize)> = Vec::new();
+    if several {
+        known = vector.iter().chain(text).map(|(source, best)| (best.owner, *source)).collect();
+        known.sort_unstable();
+        known.dedup();
+    }
+    let key = |(source, best): &Placed| {
+        let place = || known.binary_search(&(best.owner, *source)).map_or(u64::MAX, crate::codec::to_u64);
+        let key = if several { place() } else { best.owner };
+        (key, best.score)
+    };
+    (vector.iter().map(key).collect(), text.iter().map(key).collect())
 }
 
-fn hit(snapshot: &Snapshot, best: Best) -> Result<Hit> {
-    let record = snapshot.record(best.owner)?;
-    let part = to_usize(best.row - best.owner);
-    let span = record.parts.get(part).map(|part| to_usize(part.start.into())..to_usize(part.end.into()));
-    let span = span.ok_or_else(|| {
-        Error::corrupt(
-            format!("document {:?}", record.id),
-            0,
-            format!("part {part} has a vector and does not exist"),
-        )
-    })?;
-    Ok(Hit {
-        id: record.id,
+/// A document that one side alone was asked for.
+fn single(&(source, best): &Placed, by_vector: bool) -> Ranked {
+    let given = |is_given: bool| is_given.then_some(best.score);
+    Ranked {
+        source,
+        owner: best.owner,
+        row: best.row,
+        vector_row: by_vector.then_some(best.row),
         score: best.score,
-        distance: snapshot.view().metric.distance(best.score),
-        text: record.text,
-        metadata: Metadata::stored(record.metadata),
-        span,
-    })
+        parts: ScoreParts { vector: given(by_vector), text: given(!by_vector) },
+    }
+}
+
+/// How much each side gives to a score.
+struct Shares {
+    of_vectors: Scale,
+    of_texts: Scale,
+    text_weight: f64,
+}
+
+impl Shares {
+    /// A document that one side has found or both: it shows the part by which most of its score came.
+    #[expect(clippy::cast_possible_truncation, reason = "a score, which users see as f32")]
+    fn both(&self, one: &Fused, vector: &[Placed], text: &[Placed]) -> Option<Ranked> {
+        let vector = one.vector.and_then(|place| vector.get(place));
+        let text = one.text.and_then(|place| text.get(place));
+        let share = |side: Option<&Placed>, scale: Scale, weight: f64| {
+            side.map_or(-1.0, |(_, best)| weight * scale.normalised(best.score))
+        };
+        let by_vector = share(vector, self.of_vectors, 1.0 - self.text_weight);
+        let by_text = share(text, self.of_texts, self.text_weight);
+        let &(source, best) = if by_text > by_vector { text.or(vector)? } else { vector.or(text)? };
+        let score = |side: Option<&Placed>| side.map(|(_, best)| best.score);
+        Some(Ranked {
+            source,
+            owner: best.owner,
+            row: best.row,
+            vector_row: vector.map(|(_, best)| best.row),
+            score: one.score as f32,
+            parts: ScoreParts { vector: score(vector), text: score(text) },
+        })
+    }
+}
+
+fn no_vector(what: &str) -> Error {
+    let reason = "it needs a vector of the query: an embedding model, or a vector given with the text";
+    Error::invalid(what, reason)
+}
+
+/// The documents that are near the query and not near each other.
+fn diverse(
+    snapshots: &[&Snapshot],
+    query: &Query,
+    request: &Request,
+    diversity: Diversity,
+    ranked: Vec<Ranked>,
+) -> Result<Vec<Ranked>> {
+    let Some(vector) = &request.vector else { return Err(no_vector("diversity")) };
+    let (mut candidates, mut vectors) = (Vec::new(), Vec::new());
+    for one in ranked {
+        let Some(snapshot) = snapshots.get(one.source) else { continue };
+        let found = match one.vector_row {
+            Some(row) => Some(snapshot.row_vector(row)?),
+            None => nearest_part(snapshot, one.owner, vector)?.map(|(_, vector)| vector),
+        };
+        if let Some(found) = found {
+            candidates.push(one);
+            vectors.push(found);
+        }
+    }
+    let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
+    let chosen = mmr(vector, &vectors, query.k, diversity.lambda);
+    Ok(chosen.into_iter().filter_map(|at| candidates.get(at).copied()).collect())
 }

@@ -21,6 +21,15 @@ pub(super) enum Selection {
 }
 
 impl Selection {
+    /// By which way documents are found: see [`super::Plan::filter_path`].
+    pub(super) fn path(&self) -> &'static str {
+        match self {
+            Selection::Scan => "documents",
+            Selection::Rows { unsure, .. } if unsure.is_empty() => "index",
+            Selection::Rows { .. } => "index and documents",
+        }
+    }
+
     /// Takes the certain ones out; none if nothing is known.
     pub(super) fn take_sure(&mut self) -> Option<RoaringTreemap> {
         match self {

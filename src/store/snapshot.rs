@@ -6,9 +6,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use super::Store;
-use super::explain::Explained;
 use super::fields::SortOrder;
-use super::search::{self, Hit, Query};
 use super::selection::{self, Selection};
 use super::view::View;
 use crate::catalog::{self, DocumentRecord, ReadTxn, Record, Rows, Table};
@@ -161,38 +159,22 @@ impl Snapshot {
         Ok(count)
     }
 
-    /// Searches: the best documents first.
-    ///
-    /// # Errors
-    /// `Shape` for a query of another dimension; `Invalid` for one that is not finite; `Unavailable` for a text query
-    /// without an embedder; `Corrupt`, `Io`.
-    pub fn search(&self, query: &Query) -> Result<Vec<Hit>> {
-        Ok(search::search(self, query)?.hits)
-    }
-
-    /// Searches as [`Snapshot::search`] does, and tells how.
-    ///
-    /// # Errors
-    /// As [`Snapshot::search`].
-    pub fn explain(&self, query: &Query) -> Result<Explained> {
-        search::search(self, query)
-    }
-
     /// The documents that match, as far as the index tells.
     pub(super) fn select(&self, filter: &Filter) -> Result<Selection> {
         selection::select(&self.txn, &|| Ok(self.view.first_rows()), filter)
     }
 
-    /// The rows of the matching documents.
-    pub(super) fn matching_rows(&self, filter: &Filter) -> Result<RoaringTreemap> {
+    /// The rows of the matching documents, and by which way they were found.
+    pub(super) fn matching_rows(&self, filter: &Filter) -> Result<(RoaringTreemap, &'static str)> {
         let mut selection = self.select(filter)?;
+        let path = selection.path();
         let mut rows = selection.take_sure().unwrap_or_default();
         self.view.add_parts(&mut rows);
         for_each_selected(&self.txn, filter, &selection, 0, &mut |row, record| {
             rows.insert_range(row..row + to_u64(record.parts.len()));
             Ok(true)
         })?;
-        Ok(rows)
+        Ok((rows, path))
     }
 }
 

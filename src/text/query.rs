@@ -79,6 +79,18 @@ impl TextQuery {
         query
     }
 
+    /// All of a text as plain words; of a long one the first terms.
+    pub(crate) fn of_words(text: &str, analyzer: &Analyzer) -> Self {
+        let mut query = TextQuery::default();
+        for text in text.split_whitespace() {
+            if query.cut {
+                break;
+            }
+            query.add(&Piece { sign: None, text, kind: Kind::Words }, analyzer);
+        }
+        query
+    }
+
     /// Whether no row can be found.
     pub(crate) fn is_empty(&self) -> bool {
         self.scored.is_empty()

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use vdb::{Document, Embedder, Embeddings, Error, ModelIdentity, OpenOptions, Query, Result, Store};
+use vdb::{Document, Embedder, Embeddings, Error, Mode, ModelIdentity, OpenOptions, Query, Result, Store};
 
 use super::{assert_invalid, document, sound_count};
 use crate::util::{LETTERS_MAX, Letters};
@@ -78,7 +78,7 @@ fn another_model_is_refused_and_both_are_named() {
 #[test]
 fn a_text_query_needs_a_model() {
     let store = super::store();
-    match store.search(&Query::text("a")) {
+    match store.search(&Query::text("a").mode(Mode::Vector)) {
         Err(Error::Unavailable { feature: "searching by text", reason }) => {
             assert!(reason.contains("embedding model"), "{reason}");
         }
@@ -87,7 +87,7 @@ fn a_text_query_needs_a_model() {
     // Without a model a text is kept, and is found by no vector.
     store.add([Document::new("text alone").id("t")]).unwrap();
     assert_eq!(store.search(&Query::vector(vec![1.0, 1.0]).k(9)).unwrap().len(), 1);
-    assert!(store.search(&Query::like("t")).unwrap().is_empty());
+    assert!(store.search(&Query::like("t").mode(Mode::Vector)).unwrap().is_empty());
     assert_eq!(sound_count(&store), 2);
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use vdb::{Document, Error, Filter, Metadata, OpenOptions, Query, Store};
+use vdb::{Document, Error, Filter, Metadata, Mode, OpenOptions, Query, Store};
 
 use super::{document, store};
 
@@ -33,7 +33,7 @@ fn errors() -> Vec<Error> {
         Filter::from_json("{\"a\":{\"$near\":1}}").unwrap_err(),
         writer.add([Document::from_vector(vec![1.0])]).unwrap_err(),
         writer.add([document(&"i".repeat(2000))]).unwrap_err(),
-        writer.search(&Query::text("a")).unwrap_err(),
+        writer.search(&Query::text("a").mode(Mode::Vector)).unwrap_err(),
         Error::Embed { source: "no weights".into() },
         Error::Cancelled,
     ]

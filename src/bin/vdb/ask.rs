@@ -1,11 +1,10 @@
 //! What to search for: one text, vector or document, or a file of queries.
 
-use vdb::{Document, Error, Query, Snapshot};
+use vdb::{Document, Error, Query};
 
 use crate::failure::{Failure, Result};
 use crate::given;
 use crate::lines::{Lines, Numbered};
-use crate::model::Model;
 
 /// The queries that are embedded together.
 const BATCH_QUERIES: usize = 64;
@@ -14,7 +13,7 @@ const BATCH_QUERIES: usize = 64;
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Ask {
-    /// The text to search for
+    /// The text to search for: words, "phrases", prefixes*, +required and -excluded words
     #[arg(value_name = "QUERY")]
     query: Option<String>,
     /// Search for a vector: a JSON list of numbers, or `@FILE`
@@ -28,23 +27,18 @@ pub(crate) struct Ask {
     queries: Option<String>,
 }
 
-/// One thing to search for.
-pub(crate) enum Target {
-    Text(String),
-    Vector(Vec<f32>),
-    Like(String),
-}
-
 /// One search to make.
 pub(crate) struct Question {
     /// Its id in the file of queries.
     pub(crate) name: Option<String>,
-    pub(crate) target: Target,
+    pub(crate) query: Query,
+    /// Whether it is a text without a vector.
+    pub(crate) is_text: bool,
 }
 
 /// The searches to make, read as they are needed.
 pub(crate) enum Questions {
-    One(Option<Question>),
+    One(Option<Box<Question>>),
     Lines(Lines),
 }
 
@@ -56,23 +50,23 @@ impl Ask {
 
     /// The searches that were asked for.
     pub(crate) fn questions(&self) -> Result<Questions> {
-        let target = match (&self.query, &self.vector, &self.like, &self.queries) {
+        let query = match (&self.query, &self.vector, &self.like, &self.queries) {
             (Some(text), ..) if text.trim().is_empty() => return Err(Failure::usage("the query is empty")),
-            (Some(text), ..) => Target::Text(text.clone()),
-            (_, Some(vector), ..) => Target::Vector(given::vector(vector)?),
-            (_, _, Some(id), _) => Target::Like(id.clone()),
+            (Some(text), ..) => Query::text(text),
+            (_, Some(vector), ..) => Query::vector(given::vector(vector)?),
+            (_, _, Some(id), _) => Query::like(id),
             (.., queries) => return Ok(Questions::Lines(Lines::open(queries.as_deref().unwrap_or("-"))?)),
         };
-        Ok(Questions::One(Some(Question { name: None, target })))
+        Ok(Questions::One(Some(Box::new(Question { name: None, query, is_text: self.query.is_some() }))))
     }
 }
 
 impl Questions {
-    /// The next few searches, texts made into vectors by `model`; none at the end.
-    pub(crate) fn batch(&mut self, model: &mut dyn FnMut() -> Result<Model>) -> Result<Vec<Question>> {
+    /// The next few searches; none at the end.
+    pub(crate) fn batch(&mut self) -> Result<Vec<Question>> {
         let mut batch = Vec::new();
         match self {
-            Questions::One(question) => batch.extend(question.take()),
+            Questions::One(question) => batch.extend(question.take().map(|question| *question)),
             Questions::Lines(lines) => {
                 while batch.len() < BATCH_QUERIES {
                     let Some(Numbered { line, value }) = lines.next_parsed(question)? else { break };
@@ -81,7 +75,6 @@ impl Questions {
                 }
             }
         }
-        embed(&mut batch, model)?;
         Ok(batch)
     }
 }
@@ -96,58 +89,12 @@ fn question(line: &str) -> vdb::Result<Question> {
     if !document.metadata_ref().is_empty() || document.parts().len() > 1 {
         return Err(fault("expected the keys id, text, vector alone"));
     }
-    let target = match (given::vector_of(&document), document.text()) {
-        (Some(vector), _) => Target::Vector(vector),
-        (None, Some(text)) if !text.trim().is_empty() => Target::Text(text.to_owned()),
-        (None, _) => return Err(fault("its text is empty")),
+    let text = document.text().filter(|text| !text.trim().is_empty());
+    let (query, is_text) = match (given::vector_of(&document), text) {
+        (Some(vector), Some(text)) => (Query::text(text).with_vector(vector), false),
+        (Some(vector), None) => (Query::vector(vector), false),
+        (None, Some(text)) => (Query::text(text), true),
+        (None, None) => return Err(fault("its text is empty")),
     };
-    Ok(Question { name: document.id_ref().map(str::to_owned), target })
-}
-
-/// Makes vectors of texts.
-fn embed(batch: &mut [Question], model: &mut dyn FnMut() -> Result<Model>) -> Result<()> {
-    let text = |question: &Question| match &question.target {
-        Target::Text(text) => Some(text.clone()),
-        _ => None,
-    };
-    let texts: Vec<String> = batch.iter().filter_map(text).collect();
-    if texts.is_empty() {
-        return Ok(());
-    }
-    let model = model()?;
-    model.require()?;
-    let Some(embedder) = model.embedder() else {
-        let reason = "the store has no embedding model; give --vector or --like".into();
-        return Err(Error::Unavailable { feature: "searching by text", reason }.into());
-    };
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let (vectors, dim) = (embedder.embed(&texts)?.vectors, embedder.identity().dim);
-    let mut vectors = vectors.chunks_exact(dim.max(1)).map(<[f32]>::to_vec);
-    for question in batch.iter_mut().filter(|question| matches!(question.target, Target::Text(_))) {
-        question.target = Target::Vector(vectors.next().unwrap_or_default());
-    }
-    Ok(())
-}
-
-impl Target {
-    /// The queries for some stores, searched as one: a document is sought in the store that has it, its vector in the
-    /// others; where it has none, there is nothing to search for.
-    pub(crate) fn queries(&self, snapshots: &[Snapshot]) -> Result<Option<Vec<Query>>> {
-        let id = match self {
-            Target::Vector(vector) => {
-                return Ok(Some(snapshots.iter().map(|_| Query::vector(vector.clone())).collect()));
-            }
-            Target::Text(text) => {
-                return Ok(Some(snapshots.iter().map(|_| Query::text(text.clone())).collect()));
-            }
-            Target::Like(id) => id,
-        };
-        for (home, snapshot) in snapshots.iter().enumerate() {
-            let Some(document) = snapshot.get_with_vectors(id)? else { continue };
-            let Some(vector) = given::vector_of(&document) else { return Ok(None) };
-            let query = |n| if n == home { Query::like(id) } else { Query::vector(vector.clone()) };
-            return Ok(Some((0..snapshots.len()).map(query).collect()));
-        }
-        Err(Error::NotFound { what: "document", name: id.clone() }.into())
-    }
+    Ok(Question { name: document.id_ref().map(str::to_owned), query, is_text })
 }

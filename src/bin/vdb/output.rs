@@ -73,6 +73,11 @@ impl Output {
         Ok(())
     }
 
+    /// Whether results are for a terminal, or are to look as if.
+    pub(crate) fn is_styled(&self) -> bool {
+        !self.json && self.stdout.current_choice() != anstream::ColorChoice::Never
+    }
+
     /// Prints a document, with its vectors if asked for; `shown` is for people.
     ///
     /// # Errors

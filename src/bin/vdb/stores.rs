@@ -1,15 +1,14 @@
 //! Several stores, searched as one.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use vdb::embed::LoadOptions;
-use vdb::{Error, Hit, ModelIdentity, Query, Snapshot};
+use vdb::{Error, Hit, ModelIdentity, Query, Snapshot, Together};
 
 use crate::args::Globals;
-use crate::ask::Target;
 use crate::failure::Result;
-use crate::hits::Plans;
 use crate::model::Model;
 use crate::open;
 
@@ -20,14 +19,6 @@ pub(crate) struct Stores {
     names: Vec<String>,
     identity: Option<ModelIdentity>,
     model: OnceCell<Model>,
-}
-
-/// What was found in some stores.
-#[derive(Default)]
-pub(crate) struct Answer {
-    /// The hits, best first, each with the place of its store.
-    pub(crate) hits: Vec<(usize, Hit)>,
-    pub(crate) plans: Plans,
 }
 
 impl Stores {
@@ -68,22 +59,40 @@ impl Stores {
         Ok(stores)
     }
 
-    /// Searches all of them; `shape` completes the query of each.
-    pub(crate) fn search(&self, target: &Target, shape: &dyn Fn(Query) -> Query) -> Result<Answer> {
-        let mut answer = Answer::default();
-        let queries = target.queries(&self.snapshots)?.unwrap_or_default();
-        for (store, (query, snapshot)) in queries.into_iter().zip(&self.snapshots).enumerate() {
-            let found = snapshot.explain(&shape(query))?;
-            answer.plans.0.push(found.plan);
-            answer.hits.extend(found.hits.into_iter().map(|hit| (store, hit)));
+    /// All of them, as one.
+    pub(crate) fn together(&self) -> Result<Together<'_>> {
+        Ok(Together::new(&self.snapshots)?)
+    }
+
+    /// Where the text of a hit of one of them has words of a query.
+    pub(crate) fn highlights(&self, source: usize, query: &Query, hit: &Hit) -> Result<Vec<Range<usize>>> {
+        match (self.snapshots.get(source), &hit.text) {
+            (Some(snapshot), Some(text)) => Ok(snapshot.highlights(query, text)?),
+            _ => Ok(Vec::new()),
         }
-        // Stable: of equal hits those of the first store come first.
-        answer.hits.sort_by(|(_, a), (_, b)| b.score.total_cmp(&a.score));
-        Ok(answer)
+    }
+
+    /// Gives texts their vectors, as far as the mode needs them: words alone are searched for in stores that never had a model.
+    ///
+    /// # Errors
+    /// `Unavailable` where a vector is needed and there is no model, or it is not on this machine.
+    pub(crate) fn embed(&self, queries: &mut [Query], needs_vectors: bool) -> Result<()> {
+        let together = self.together()?;
+        let model = self.model()?;
+        model.require()?;
+        match model.embedder() {
+            Some(embedder) => Ok(together.embed(queries, &*embedder)?),
+            None if together.has_text_index() && !needs_vectors => Ok(()),
+            None => {
+                let words = if together.has_text_index() { ", or search for words, --mode text" } else { "" };
+                let reason = format!("the store has no embedding model; give --vector or --like{words}");
+                Err(Error::Unavailable { feature: "searching by text", reason }.into())
+            }
+        }
     }
 
     /// The model of all, the same at each call, so that it is loaded once.
-    pub(crate) fn model(&self) -> Result<Model> {
+    fn model(&self) -> Result<Model> {
         if let Some(model) = self.model.get() {
             return Ok(model.clone());
         }

@@ -169,7 +169,7 @@ fn agrees(store: &Store, json: &str) -> bool {
     sorted.sort();
     assert_eq!(hits, sorted, "{json}");
     let parts: u64 = expected.iter().map(|id| snapshot.get(id).unwrap().unwrap().parts().len() as u64).sum();
-    assert_eq!(snapshot.matching_rows(&filter).unwrap().len(), parts, "{json}");
+    assert_eq!(snapshot.matching_rows(&filter).unwrap().0.len(), parts, "{json}");
     selection::count(snapshot.txn(), &filter).unwrap().is_some()
 }
 

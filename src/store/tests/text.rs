@@ -180,8 +180,10 @@ fn compare(store: &Store, naive: &Naive, is_packed: bool) {
     for text in QUERIES {
         let query = TextQuery::parse(text, &analyzer);
         let expected = naive.search(&query, &analyzer);
+        let conditions = query.has_conditions().then(|| snapshot.text_conditions(&query).unwrap());
         let hits = |allowed: Option<&RoaringTreemap>, k| {
-            let found = snapshot.text_search(&query, allowed, k).unwrap();
+            let both = conditions.as_ref().map(|rows| allowed.map_or_else(|| rows.clone(), |few| rows & few));
+            let found = snapshot.text_search(&query, both.as_ref().or(allowed), k).unwrap();
             let id = |owner| snapshot.record(owner).unwrap().id;
             found.into_iter().map(|best| (id(best.owner), f64::from(best.score))).collect::<Vec<_>>()
         };

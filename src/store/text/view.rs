@@ -199,7 +199,8 @@ impl Snapshot {
 
     /// The best `k` documents for a query text, by their best parts: BM25 with the statistics of the whole store.
     ///
-    /// `allowed` are rows of documents that may be found, with all their rows; `None` is all. Equal scores are in the order of rows.
+    /// `allowed` are rows of documents that may be found, with all their rows; `None` is all. What the query requires and excludes
+    /// is not looked at: see [`Snapshot::text_conditions`]. Equal scores are in the order of rows.
     /// There are never fewer than `k`, unless fewer match.
     /// # Errors
     /// `Unavailable` without a text index; `Corrupt` when a segment is damaged; `Io`.
@@ -212,12 +213,7 @@ impl Snapshot {
         let (view, text) = (self.view(), self.text()?);
         let tail = text.tail(self.txn(), &view.dead)?;
         let corpus = Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead };
-        let conditions = if query.has_conditions() { Some(self.conditions(query, &corpus)?) } else { None };
-        let both = match (conditions, allowed) {
-            (Some(conditions), Some(allowed)) => Some(conditions & allowed),
-            (conditions, _) => conditions,
-        };
-        let allowed = both.as_ref().or(allowed).map_or(Allowed::Live, Allowed::Only);
+        let allowed = allowed.map_or(Allowed::Live, Allowed::Only);
         let mut top = TopK::new(k);
         if k > 0 && !query.is_empty() {
             search(&corpus, &query.scored, allowed, &mut |row, score| {
@@ -229,10 +225,15 @@ impl Snapshot {
     }
 
     /// The rows of the documents that have what the query requires, and nothing that it excludes.
-    fn conditions(&self, query: &TextQuery, corpus: &Corpus<'_>) -> Result<RoaringTreemap> {
-        let view = self.view();
+    ///
+    /// # Errors
+    /// As [`Snapshot::text_search`].
+    pub(in crate::store) fn text_conditions(&self, query: &TextQuery) -> Result<RoaringTreemap> {
+        let (view, text) = (self.view(), self.text()?);
+        let tail = text.tail(self.txn(), &view.dead)?;
+        let corpus = Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead };
         let documents = |clause| -> Result<RoaringTreemap> {
-            let rows = matching(corpus, clause)?;
+            let rows = matching(&corpus, clause)?;
             Ok((rows - &**view.dead).iter().map(|row| view.owner(row)).collect())
         };
         let mut first_rows = view.first_rows();

@@ -1,0 +1,221 @@
+//! Measures searching by words and by both, indexing, and commits with text, on 60,000 short documents of English and of Korean.
+
+#![expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
+
+mod common;
+
+use std::fs::File;
+use std::io::Write;
+
+use common::{Outcome, Random, Report, directory, median, mib, percentile, time};
+use vdb::{Document, Mode, OpenOptions, Query, Store};
+
+const DOCUMENTS: u64 = 60_000;
+const WORDS_OF_A_TEXT: u64 = 24;
+const VOCABULARY: u64 = 40_000;
+const DIM: usize = 384;
+const QUERIES: u64 = 300;
+const PAIRS: u64 = 300;
+const TEXT_MS_MAX: f64 = 0.5;
+const HYBRID_RATIO_MAX: f64 = 2.0;
+const INDEXED_PER_SECOND_MIN: f64 = 40_000.0;
+const COMMIT_RATIO_MAX: f64 = 6.0;
+
+/// A language of made-up words, the n-th of which occurs about one n-th as often as the first (Zipf).
+#[derive(Clone, Copy, PartialEq)]
+enum Language {
+    English,
+    Korean,
+}
+
+impl Language {
+    /// The word of a rank.
+    fn word(self, rank: u64) -> String {
+        let mut random = Random::new(rank * 2 + 1);
+        let mut pick = |from: &[&str]| from[random.bits() as usize % from.len()].to_owned();
+        // Frequent words are short.
+        let syllables = if rank < 60 { 1 } else { 2 + rank % 2 };
+        match self {
+            Language::English => {
+                let onsets =
+                    ["b", "c", "d", "f", "g", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "tr", "v"];
+                let rimes =
+                    ["a", "e", "er", "in", "o", "on", "or", "u", "al", "ent", "ing", "ate", "y", "is"];
+                (0..syllables).map(|_| pick(&onsets) + &pick(&rimes)).collect()
+            }
+            Language::Korean => {
+                let initials = [
+                    "\u{ac80}", "\u{c0c9}", "\u{c790}", "\u{b8cc}", "\u{bb38}", "\u{c11c}", "\u{ae30}",
+                    "\u{b85d}", "\u{b3c4}", "\u{ad6c}", "\u{d30c}", "\u{c77c}", "\u{c124}", "\u{c815}",
+                    "\u{d654}", "\u{ba74}",
+                ];
+                let finals = [
+                    "\u{ac00}", "\u{b098}", "\u{b2e4}", "\u{b77c}", "\u{b9c8}", "\u{bc14}", "\u{c0ac}",
+                    "\u{c544}", "\u{c9c0}", "\u{cc28}", "\u{d558}", "\u{ace0}", "\u{b2c8}", "\u{b9ac}",
+                ];
+                (0..syllables).map(|_| pick(&initials) + &pick(&finals)).collect()
+            }
+        }
+    }
+
+    /// A rank, the small ones more often.
+    fn rank(random: &mut Random) -> u64 {
+        let part = f64::from(random.bits()) / f64::from(u32::MAX);
+        let rank = (VOCABULARY as f64).powf(part);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 1 to the vocabulary"
+        )]
+        let rank = rank as u64;
+        rank
+    }
+
+    fn text(self, words: &[String], random: &mut Random, count: u64) -> String {
+        let ending = ["", "\u{c744}", "\u{c758}", "\u{c5d0}", "\u{c740}"];
+        let mut text = String::new();
+        for n in 0..count {
+            if n > 0 {
+                text.push(' ');
+            }
+            let rank = usize::try_from(Self::rank(random)).unwrap_or(0);
+            text.push_str(words.get(rank).map_or("", String::as_str));
+            if self == Language::Korean {
+                text.push_str(ending[random.bits() as usize % ending.len()]);
+            }
+        }
+        text
+    }
+}
+
+/// A store of such texts, with vectors or without; the time that it took, and the size of the file.
+fn filled(
+    path: &std::path::Path,
+    options: OpenOptions,
+    texts: &[String],
+    dim: usize,
+) -> Result<(Store, f64, u64), Box<dyn std::error::Error>> {
+    let store = options.create(path)?;
+    let mut random = Random::new(3);
+    let documents: Vec<Document> = (0..)
+        .zip(texts)
+        .map(|(n, text)| {
+            let document = Document::new(text.as_str()).id(common::id(n));
+            if dim == 0 { document } else { document.vector(random.vector(dim)) }
+        })
+        .collect();
+    let (seconds, _) = time(|| store.add(documents))?;
+    let bytes = std::fs::metadata(path)?.len();
+    Ok((store, seconds, bytes))
+}
+
+/// Milliseconds of each query.
+fn times(store: &Store, queries: impl Iterator<Item = Query>) -> Result<Vec<f64>, vdb::Error> {
+    let snapshot = store.snapshot()?;
+    let mut times = Vec::new();
+    for query in queries {
+        times.push(time(|| snapshot.search(&query))?.0 * 1e3);
+    }
+    Ok(times)
+}
+
+struct Measured {
+    per_second: f64,
+    text_ms: f64,
+    hybrid_ratio: f64,
+}
+
+fn measure(report: &Report, name: &str, language: Language) -> Result<Measured, Box<dyn std::error::Error>> {
+    let directory = directory()?;
+    let words: Vec<String> = (0..=VOCABULARY).map(|rank| language.word(rank)).collect();
+    let mut random = Random::new(1);
+    let texts: Vec<String> =
+        (0..DOCUMENTS).map(|_| language.text(&words, &mut random, WORDS_OF_A_TEXT)).collect();
+    let characters: usize = texts.iter().map(|text| text.chars().count()).sum();
+    let at = |name: &str| directory.path().join(name);
+    let (_, without, bare) = filled(&at("bare.vdb"), OpenOptions::new().text(false), &texts, 0)?;
+    let (_, with, indexed) = filled(&at("words.vdb"), OpenOptions::new(), &texts, 0)?;
+    let per_second = DOCUMENTS as f64 / with;
+    let payload: usize = texts.iter().map(String::len).sum();
+    report.line(format!(
+        "{name}: {DOCUMENTS} documents of {:.0} characters; {per_second:.0} documents/s with words, {:.0} without; the index takes \
+         {:.1} MiB, {:.2} of the texts",
+        characters as f64 / DOCUMENTS as f64,
+        DOCUMENTS as f64 / without,
+        mib(indexed.saturating_sub(bare)),
+        indexed.saturating_sub(bare) as f64 / payload as f64,
+    ))?;
+    let (store, ..) = filled(&at("both.vdb"), OpenOptions::new(), &texts, DIM)?;
+    let mut random = Random::new(2);
+    let queries: Vec<(String, Vec<f32>)> =
+        (0..QUERIES).map(|n| (language.text(&words, &mut random, 2 + n % 4), random.vector(DIM))).collect();
+    let of = |mode: Mode| {
+        let query = move |(text, vector): &(String, Vec<f32>)| match mode {
+            Mode::Vector => Query::vector(vector.clone()),
+            _ => Query::text(text).with_vector(vector.clone()).mode(mode),
+        };
+        queries.iter().map(query)
+    };
+    times(&store, of(Mode::Hybrid))?;
+    report.line(format!("{:<12}{:>10}{:>10}{:>10}", "query, ms", "first", "median", "p99"))?;
+    let mut medians = Vec::new();
+    for mode in [Mode::Text, Mode::Vector, Mode::Hybrid] {
+        let times = times(&store, of(mode))?;
+        let (first, p99) = (times[0], percentile(times.iter().copied(), 0.99));
+        medians.push(median(times));
+        let median = medians.last().copied().unwrap_or(f64::NAN);
+        report.line(format!("{:<12}{first:>10.3}{median:>10.3}{p99:>10.3}", mode.name()))?;
+    }
+    let slower = medians[0].max(medians[1]);
+    Ok(Measured { per_second, text_ms: medians[0], hybrid_ratio: medians[2] / slower })
+}
+
+/// The ratio of a commit of one document with text and five fields to appending a page and syncing it.
+fn commits(report: &Report) -> Result<f64, Box<dyn std::error::Error>> {
+    let directory = directory()?;
+    let store = Store::create(directory.path().join("commit.vdb"))?;
+    let words: Vec<String> = (0..=VOCABULARY).map(|rank| Language::English.word(rank)).collect();
+    let mut random = Random::new(5);
+    let mut document = |n: u64| {
+        let metadata = format!(
+            r#"{{"year":{},"language":"en","rank":{},"page":{n},"source":"shelf-{}"}}"#,
+            1990 + n % 35,
+            n % 1000,
+            n % 100
+        );
+        let text = Language::English.text(&words, &mut random, WORDS_OF_A_TEXT);
+        Document::new(text).id(common::id(n)).metadata_json(&metadata)
+    };
+    store.add((0..10_000).map(&mut document).collect::<Result<Vec<_>, _>>()?)?;
+    let mut log = File::create(directory.path().join("log"))?;
+    let page = [7_u8; 4096];
+    let (mut commits, mut appends) = (Vec::new(), Vec::new());
+    for n in 0..PAIRS {
+        let (append, ()) = time(|| log.write_all(&page).and_then(|()| log.sync_data()))?;
+        let document = document(10_000 + n)?;
+        let (commit, _) = time(|| store.add([document]))?;
+        commits.push(commit * 1e6);
+        appends.push(append * 1e6);
+    }
+    let (commit, append) = (median(commits), median(appends));
+    report.line(format!(
+        "one document a commit: {commit:.0} microseconds; append 4 KiB, fdatasync: {append:.0}"
+    ))?;
+    Ok(commit / append)
+}
+
+fn main() -> Outcome {
+    let mut report = Report::default();
+    let english = measure(&report, "English", Language::English)?;
+    let korean = measure(&report, "Korean", Language::Korean)?;
+    let ratio = commits(&report)?;
+    report.line(format!(
+        "Korean beside it: {:.0} documents/s, text {:.3} ms, hybrid {:.2} times the slower side",
+        korean.per_second, korean.text_ms, korean.hybrid_ratio
+    ))?;
+    report.at_most("English, text, median ms", english.text_ms, TEXT_MS_MAX);
+    report.at_most("English, hybrid / slower side", english.hybrid_ratio, HYBRID_RATIO_MAX);
+    report.at_least("English, documents indexed per second", english.per_second, INDEXED_PER_SECOND_MIN);
+    report.at_most("commit with text and five fields / append and sync", ratio, COMMIT_RATIO_MAX);
+    report.finish()
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use vdb::embed::{Chunking, DEFAULT_MODEL, LoadOptions, LocalModel, Models, SHREDDED_TOKENS_PER_CHAR};
-use vdb::{Document, Embedder, Error, Filter, Metric, OpenOptions, Query};
+use vdb::{Document, Embedder, Error, Filter, Metric, Mode, OpenOptions, Query};
 
 const KOREAN: &str =
     "문서를 작은 조각으로 나누어 저장하면 검색이 더 정확해진다. 조각마다 벡터 하나를 계산한다. ";
@@ -140,7 +140,7 @@ fn stores_rank_texts_as_the_reference_does_under_cosine_and_l2() {
         });
         let report = store.add(documents).unwrap();
         assert_eq!(report.truncated, 1);
-        let hits = store.search(&Query::text(query.as_str()).k(2)).unwrap();
+        let hits = store.search(&Query::text(query.as_str()).mode(Mode::Vector).k(2)).unwrap();
         assert_eq!(hits.len(), 2);
         for (hit, (id, similarity)) in hits.iter().zip(&expected) {
             assert_eq!(hit.id, *id, "{metric}");
@@ -148,7 +148,7 @@ fn stores_rank_texts_as_the_reference_does_under_cosine_and_l2() {
             assert!((found - similarity).abs() < 1e-4, "{metric} {id}: {found}, expected {similarity}");
         }
         let only = Filter::from_json(r#"{"source": "doc_1"}"#).unwrap();
-        let hits = store.search(&Query::text(query.as_str()).k(5).filter(only)).unwrap();
+        let hits = store.search(&Query::text(query.as_str()).mode(Mode::Vector).k(5).filter(only)).unwrap();
         assert_eq!(hits.iter().map(|hit| hit.id.as_str()).collect::<Vec<_>>(), ["doc_1"]);
     }
 }

@@ -283,7 +283,9 @@ fn several_stores_are_one() {
     assert_eq!((hybrid.plan.mode, hybrid.hits[0].id.as_str()), (Mode::Hybrid, "red"));
     // A document is like those of all stores.
     let like = Query::like("fade").k(3);
-    assert_eq!(ids(&together.explain(&like).unwrap().hits), ids(&whole.search(&like).unwrap()));
+    // Again, those that are equally near may come in another order.
+    let scores = |hits: &[Hit]| hits.iter().map(|hit| hit.score).collect::<Vec<_>>();
+    assert_eq!(scores(&together.explain(&like).unwrap().hits), scores(&whole.search(&like).unwrap()));
     let mut queries = [Query::text("a bead"), Query::vector([1.0; 8])];
     together.embed(&mut queries, &Letters::new("letters")).unwrap();
     assert_eq!(

@@ -137,6 +137,7 @@ impl ByIndex<'_> {
             index: None,
             forced: search.path,
         };
+        let mut tried = 0;
         loop {
             let opened = match self.index.get() {
                 Ok(opened) => opened,
@@ -170,7 +171,12 @@ impl ByIndex<'_> {
                         Err(error) => return Err(error),
                     };
                     if near.positions.len() < rescored {
-                        facts.seen = Some(near.seen);
+                        // A graph that gives fewer rows than it was asked for leads to no more; nor does one that was
+                        // already searched so far.
+                        if near.seen.0 < wanted.candidates || wanted.effort <= tried {
+                            return Ok(None);
+                        }
+                        (facts.seen, tried) = (Some(near.seen), wanted.effort);
                         continue;
                     }
                     (near.positions, false, &mut used.graphs)

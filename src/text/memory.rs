@@ -4,9 +4,9 @@ use super::postings::Postings;
 use crate::codec::to_usize;
 
 /// The part of the memory budget that postings take before they become a segment.
-const BUDGET_PARTS: u64 = 16;
+const BUDGET_PARTS: u64 = 32;
 /// Postings become a segment when they take so much, at least and at most.
-const POSTINGS_MIN: u64 = 2 << 20;
+const POSTINGS_MIN: u64 = 1 << 20;
 const POSTINGS_MAX: u64 = 32 << 20;
 /// The buffers of tantivy and of a blob.
 const FIXED: u64 = 4 << 20;

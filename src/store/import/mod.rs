@@ -32,6 +32,8 @@ const BATCH_TIMES: u64 = 3;
 const READER_BYTES: u64 = 2 << 20;
 /// A line takes at most one part in so many of the memory that is left.
 const LINE_PARTS: u64 = 8;
+/// With less memory left than this, what was read is committed, which gives back what a transaction keeps.
+const LEFT_MIN: u64 = 1 << 20;
 /// What is kept of each document until the commit, besides its id.
 const CHANGED_BYTES: usize = 96;
 
@@ -373,7 +375,8 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
         }
         self.add(documents)?;
         self.import.control.step("import", self.rows, None)?;
-        if self.since.elapsed() >= COMMIT_EVERY || self.waiting >= self.commit_every() {
+        let is_short = self.waiting > 0 && self.store.accountant().left() < LEFT_MIN;
+        if is_short || self.since.elapsed() >= COMMIT_EVERY || self.waiting >= self.commit_every() {
             self.commit()?;
         }
         Ok(())

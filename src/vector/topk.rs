@@ -52,7 +52,6 @@ impl TopK {
         scores.iter().filter(|&&score| score < floor.score).count() < scores.len()
     }
 
-    #[allow(dead_code, reason = "queries for words do not use it yet")]
     /// What scores less cannot be among the k best any more.
     pub(crate) fn floor(&self) -> f32 {
         self.floor.map_or(f32::NEG_INFINITY, |floor| floor.score)

@@ -1,7 +1,5 @@
 //! The text index of a store: what a transaction adds to it, what a snapshot sees of it, and merging its segments.
 
-#![allow(dead_code, reason = "queries do not use it yet")]
-
 mod check;
 pub(super) mod merge;
 mod view;

@@ -38,7 +38,7 @@ pub(crate) struct ReadTxn {
     tables: [OnceLock<RedbTable>; Table::ALL.len()],
     txn: Option<ReadTransaction>,
     container: Arc<Container>,
-    _pin: Pin,
+    pin: Arc<Pin>,
 }
 
 impl std::fmt::Debug for ReadTxn {
@@ -52,13 +52,18 @@ impl ReadTxn {
     pub(crate) fn begin(file: &OpenFile) -> Result<Self> {
         let container = Arc::clone(&file.container);
         container.check_process()?;
-        let pin = container.pin();
+        let pin = Arc::new(container.pin());
         let db = file.db()?;
         let txn = guarded(&container, "read", || match db {
             Db::Writer(db) => db.begin_read(),
             Db::Reader(db) => db.begin_read(),
         })?;
-        Ok(ReadTxn { tables: Default::default(), txn: Some(txn), container, _pin: pin })
+        Ok(ReadTxn { tables: Default::default(), txn: Some(txn), container, pin })
+    }
+
+    /// What keeps the blobs that the commit names, which may be kept for longer than the transaction.
+    pub(crate) fn pin(&self) -> &Arc<Pin> {
+        &self.pin
     }
 
     /// The container that it reads.

@@ -474,6 +474,13 @@ pub(crate) struct Pin {
     transaction: u64,
 }
 
+impl Pin {
+    /// The container whose pages it keeps.
+    pub(crate) fn container(&self) -> &Arc<Container> {
+        &self.container
+    }
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut pins = hold(&self.container.pins);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::merge::{self, Allowance, Goal, MergeLimits};
+use super::merge::{self, Allowance, Goal, MergeLimits, MergeReport};
 use super::vectors::NewVectors;
 use super::{Control, Store, WriteTxn, indexing, recall};
 use crate::catalog::{self, Table};
@@ -49,8 +49,8 @@ pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport>
     build_index(store, control)?;
     seal(store)?;
     let all = Allowance::new(&MergeLimits::default());
-    let mut merged = merge::run(store, Goal::Packed, all, control)?;
-    recall::look(&store.snapshot()?, control)?;
+    let mut merged = merge::run(store, Goal::Packed, all, MergeReport::default(), control)?;
+    recall::look(&store.snapshot()?.into_blobs(), control)?;
     indexing::build_missing(store, all, &mut merged, control)?;
     report.indexes_built = merged.indexes;
     report.catalog_packed = pack_catalog(store)?;

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::num::NonZero;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::memory::Component;
-use super::merge::{Allowance, MergeReport};
-use super::snapshot::Snapshot;
+use super::merge::{self, Allowance, MergeReport};
+use super::snapshot::Blobs;
 use super::{Control, Store};
 use crate::catalog::{self, SegmentIndexRecord, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
@@ -30,6 +31,8 @@ const SPARE_PARTS: u64 = 4;
 /// The values of vectors that are taken to be indexed in a millisecond.
 const GRAPH_VALUES_PER_MS: u64 = 1_500;
 const CODE_VALUES_PER_MS: u64 = 10_000;
+/// The time between two looks whether a segment is still worth its index.
+pub(super) const WATCH: Duration = Duration::from_millis(100);
 
 /// Which index segments get.
 ///
@@ -185,35 +188,44 @@ pub(super) fn kind(rows: &dyn catalog::Rows) -> Result<IndexKind> {
 
 /// Builds the indexes that segments should have and have not, or have damaged or worn, and adds them to `report`.
 ///
-/// Each is built from a snapshot, without holding up writers, and published in a transaction of its own.
+/// Each is built from the blobs of a snapshot, without holding up writers, and published in a transaction of its own.
 pub(super) fn build_missing(
     store: &Store,
     allowance: Allowance,
     report: &mut MergeReport,
     control: &Control,
-) -> Result<()> {
+) -> Result<Built> {
+    report.indexes_waiting = 0;
     let snapshot = store.snapshot()?;
     let kind = kind(snapshot.txn())?;
     let segments: Vec<u64> = snapshot.view().segments.iter().map(|segment| segment.id()).collect();
     drop(snapshot);
     for id in segments {
-        let snapshot = store.snapshot()?;
+        let blobs = store.snapshot()?.into_blobs();
         let means = Means::of(store, kind);
-        let Some((segment, recipe, threads)) = wanted(&snapshot, id, &means) else { continue };
+        let Some((segment, recipe, threads)) = wanted(&blobs, id, &means) else { continue };
         let rows = segment.count();
         let Some(due) = allowance.of(report.rows, rows, time(segment, recipe, threads)) else {
             report.indexes_waiting += 1;
             continue;
         };
-        let step = |done| control.step("index", done, Some(rows)).and_then(|()| due.step());
+        let watch = Watch::new(store, segment);
+        let step = |done| {
+            control.step("index", done, Some(rows))?;
+            due.step()?;
+            watch.step()
+        };
         let (count, dim) = (to_usize(rows), to_usize(segment.dim()));
         let needs = to_u64(recipe.build_bytes(count, dim, threads.get()));
         // Others may have taken meanwhile what was left.
         let granted = store.accountant().grant(Component::Indexing, "building an index", needs);
         let Ok(_grant) = granted else { continue };
-        let draft = match write(&snapshot, segment, recipe, threads, &step) {
+        let draft = match write(&blobs, segment, recipe, threads, &step) {
             Ok(draft) => draft,
             Err(Error::Cancelled) if !control.is_cancelled() => {
+                if watch.is_sparse() {
+                    return Ok(Built::UntilMerged);
+                }
                 report.indexes_waiting += 1;
                 continue;
             }
@@ -223,23 +235,60 @@ pub(super) fn build_missing(
         report.indexes += u64::from(publish(store, &container, segment, draft)?);
         report.rows += rows;
     }
-    Ok(())
+    Ok(Built::All)
+}
+
+/// How far the building of indexes came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Built {
+    /// All that the limits allow are there.
+    All,
+    /// While one was built, most of its segment died: it is to be merged first.
+    UntilMerged,
+}
+
+/// Looks now and then whether a segment is still worth its index.
+struct Watch<'a> {
+    store: &'a Store,
+    segment: &'a Segment,
+    looked: Mutex<Instant>,
+    is_sparse: AtomicBool,
+}
+
+impl<'a> Watch<'a> {
+    fn new(store: &'a Store, segment: &'a Segment) -> Self {
+        let (looked, is_sparse) = (Mutex::new(Instant::now()), AtomicBool::new(false));
+        Watch { store, segment, looked, is_sparse }
+    }
+
+    /// `Cancelled` when it is not.
+    fn step(&self) -> Result<()> {
+        // Another thread that looks, looks for all.
+        if let Ok(mut looked) = self.looked.try_lock()
+            && looked.elapsed() >= WATCH
+        {
+            *looked = Instant::now();
+            let is_sparse = merge::is_sparse(self.store, self.segment)?;
+            self.is_sparse.fetch_or(is_sparse, Ordering::Relaxed);
+        }
+        if self.is_sparse() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.is_sparse.load(Ordering::Relaxed)
+    }
 }
 
 /// How many segments should have a sound index and have not.
-pub(super) fn due(snapshot: &Snapshot, means: &Means) -> u64 {
-    let segments = snapshot.view().segments.iter();
-    to_u64(segments.filter(|segment| wanted(snapshot, segment.id(), means).is_some()).count())
+pub(super) fn due(blobs: &Blobs, means: &Means) -> u64 {
+    let segments = blobs.view().segments.iter();
+    to_u64(segments.filter(|segment| wanted(blobs, segment.id(), means).is_some()).count())
 }
 
 /// What to build for a segment, if it has no sound index and should have one.
-fn wanted<'a>(
-    snapshot: &'a Snapshot,
-    id: u64,
-    means: &Means,
-) -> Option<(&'a Segment, Recipe, NonZero<usize>)> {
-    let view = snapshot.view();
-    let sample = hold(&snapshot.store().inner.samples).get(&id).copied();
+fn wanted<'a>(blobs: &'a Blobs, id: u64, means: &Means) -> Option<(&'a Segment, Recipe, NonZero<usize>)> {
+    let view = blobs.view();
+    let sample = hold(&blobs.store().inner.samples).get(&id).copied();
     let is_sound = view.indexes.get(&id).is_some_and(|index| {
         index.get().is_ok() && !sample.is_some_and(|sample| sample.is_worn(index.start()))
     });
@@ -259,13 +308,13 @@ fn time(segment: &Segment, recipe: Recipe, threads: NonZero<usize>) -> Duration 
 
 /// Builds an index into a blob of its own.
 fn write(
-    snapshot: &Snapshot,
+    blobs: &Blobs,
     segment: &Segment,
     recipe: Recipe,
     threads: NonZero<usize>,
     step: &(dyn Fn(u64) -> Result<()> + Sync),
 ) -> Result<BlobDraft> {
-    let (container, metric) = (snapshot.txn().container(), snapshot.view().metric);
+    let (container, metric) = (blobs.container(), blobs.view().metric);
     let block = segment.block()?;
     match recipe {
         Recipe::Graph(params) => {

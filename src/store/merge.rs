@@ -1,21 +1,23 @@
-//! Merging segments: built from a snapshot beside whoever writes, published in one short transaction.
+//! Merging segments: built from the blobs of a snapshot beside whoever writes, published in one short transaction.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::indexing::Built;
 use super::memory::Component;
+use super::snapshot::Blobs;
 use super::text;
 use super::vectors::name;
 use super::view::View;
-use super::{Control, OpenOptions, Snapshot, Store, WriteTxn, indexing};
+use super::{Control, OpenOptions, Store, WriteTxn, indexing};
 use crate::catalog::{self, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::limits::SEGMENT_BYTES_MAX;
 use crate::storage::{BlobRecord, Naming, Unnamed, hold};
 use crate::vector::segment::{Layout, Segment, SegmentWriter};
-use crate::vector::tiers::{self, Tiers};
+use crate::vector::tiers::{self, Size, Tiers};
 
 /// Rows between two looks at the cancel token.
 const STEP_ROWS: u64 = 1024;
@@ -127,20 +129,38 @@ pub(super) fn bounds(view: &View, options: &OpenOptions) -> Option<Tiers> {
     Some(Tiers { rows_min, rows_max: by_size.min(by_memory).min(by_index).max(1) })
 }
 
+/// Whether so many rows of a segment are dead by now that it is to be written anew.
+pub(super) fn is_sparse(store: &Store, segment: &Segment) -> Result<bool> {
+    let snapshot = store.snapshot()?;
+    let view = snapshot.view();
+    let size = Size { rows: segment.count(), dead: segment.dead_count(&view.dead) };
+    Ok(bounds(view, store.options()).is_some_and(|tiers| tiers.is_sparse(&size)))
+}
+
 /// Merges what is due and builds the indexes that are missing.
 pub(super) fn merge(store: &Store, limits: &MergeLimits, control: &Control) -> Result<MergeReport> {
     let _alone = hold(&store.inner.merging);
     let allowance = Allowance::new(limits);
-    let mut report = run(store, Goal::Tiers, allowance, control)?;
-    if report.waiting == 0 {
-        indexing::build_missing(store, allowance, &mut report, control)?;
+    let mut report = MergeReport::default();
+    loop {
+        report = run(store, Goal::Tiers, allowance, report, control)?;
+        if report.waiting > 0
+            || indexing::build_missing(store, allowance, &mut report, control)? == Built::All
+        {
+            return Ok(report);
+        }
     }
-    Ok(report)
 }
 
-/// Merges towards `goal`. The caller keeps others from merging.
-pub(super) fn run(store: &Store, goal: Goal, allowance: Allowance, control: &Control) -> Result<MergeReport> {
-    let mut run = Run { store, goal, allowance, control, report: MergeReport::default() };
+/// Merges towards `goal`, and adds that to `report`. The caller keeps others from merging.
+pub(super) fn run(
+    store: &Store,
+    goal: Goal,
+    allowance: Allowance,
+    report: MergeReport,
+    control: &Control,
+) -> Result<MergeReport> {
+    let mut run = Run { store, goal, allowance, control, report };
     let result = run.vectors().and_then(|()| run.texts());
     if result.is_err()
         && let Ok(file) = store.file()
@@ -164,8 +184,8 @@ impl Run<'_> {
     fn vectors(&mut self) -> Result<()> {
         loop {
             self.control.step("merge", self.report.rows, None)?;
-            let snapshot = self.store.snapshot()?;
-            let (view, sizes) = (snapshot.view(), snapshot.view().sizes());
+            let blobs = self.store.snapshot()?.into_blobs();
+            let (view, sizes) = (blobs.view(), blobs.view().sizes());
             let Some(tiers) = bounds(view, self.store.options()) else { return Ok(()) };
             let Some(range) = self.goal.next(tiers, &sizes) else { return Ok(()) };
             let rows = sizes.get(range.clone()).map_or(0, tiers::live);
@@ -173,7 +193,7 @@ impl Run<'_> {
             let (store, control) = (self.store, self.control);
             let sources = view.segments.get(range).unwrap_or_default().to_vec();
             let merged = self.attempt(rows, bytes / BYTES_PER_MS, |step| {
-                merge_some(store, snapshot, &sources, rows.min(tiers.rows_max), control, step)
+                merge_some(store, blobs, &sources, rows.min(tiers.rows_max), control, step)
             })?;
             if !merged {
                 self.report.waiting += tiers.due(&sizes).0;
@@ -185,12 +205,12 @@ impl Run<'_> {
     fn texts(&mut self) -> Result<()> {
         loop {
             self.control.step("merge", self.report.rows, None)?;
-            let snapshot = self.store.snapshot()?;
-            let Some((sources, bytes)) = text::merge::next(&snapshot, self.goal) else { return Ok(()) };
-            let waiting = text::merge::bounds(self.store.options()).due(&text::merge::sizes(&snapshot)).0;
+            let blobs = self.store.snapshot()?.into_blobs();
+            let Some((sources, bytes)) = text::merge::next(&blobs, self.goal) else { return Ok(()) };
+            let waiting = text::merge::bounds(self.store.options()).due(&text::merge::sizes(&blobs)).0;
             let (store, control) = (self.store, self.control);
             let merged = self.attempt(text::merge::rows(&sources), bytes / TEXT_BYTES_PER_MS, |step| {
-                text::merge::merge_some(store, snapshot, &sources, control, step)
+                text::merge::merge_some(store, blobs, &sources, control, step)
             })?;
             if !merged {
                 self.report.waiting += waiting;
@@ -224,12 +244,12 @@ impl Run<'_> {
 }
 
 /// Segments that are written and not named yet.
-struct Built {
+struct Written {
     segments: Vec<(Layout, BlobRecord)>,
     unnamed: Unnamed,
 }
 
-impl Built {
+impl Written {
     fn add(&mut self, segment: Option<(Layout, BlobRecord)>) {
         if let Some((_, blob)) = &segment {
             self.unnamed.add(blob);
@@ -241,7 +261,7 @@ impl Built {
 /// Merges segments into as few as their bound allows; `false`, and nothing is changed, if one of them is gone by then.
 pub(super) fn merge_some(
     store: &Store,
-    snapshot: Snapshot,
+    blobs: Blobs,
     sources: &[Arc<Segment>],
     rows_max: u64,
     control: &Control,
@@ -250,15 +270,15 @@ pub(super) fn merge_some(
     let rows_max = to_usize(rows_max.max(1));
     let needs = to_u64(SegmentWriter::memory(rows_max));
     let grant = store.accountant().grant(Component::Merging, "merging segments", needs)?;
-    let built = build(&snapshot, sources, rows_max, step)?;
+    let built = build(&blobs, sources, rows_max, step)?;
     drop(grant);
-    let container = Arc::clone(snapshot.txn().container());
+    let container = Arc::clone(blobs.container());
     if !built.segments.is_empty() {
         // Not under the lock of the writers: the commit that names them has little left to sync.
         container.sync_blobs()?;
     }
     // The pages of the sources are free the sooner.
-    drop(snapshot);
+    drop(blobs);
     let is_published = publish(store, sources, built, control)?;
     container.trim()?;
     Ok(is_published)
@@ -266,14 +286,13 @@ pub(super) fn merge_some(
 
 /// Writes the live rows of `sources` into new segments of at most `rows_max` rows.
 fn build(
-    snapshot: &Snapshot,
+    blobs: &Blobs,
     sources: &[Arc<Segment>],
     rows_max: usize,
     step: &dyn Fn(u64) -> Result<()>,
-) -> Result<Built> {
-    let view = snapshot.view();
-    let container = snapshot.txn().container();
-    let mut built = Built { segments: Vec::new(), unnamed: Unnamed::new(container) };
+) -> Result<Written> {
+    let (view, container) = (blobs.view(), blobs.container());
+    let mut built = Written { segments: Vec::new(), unnamed: Unnamed::new(container) };
     let mut writer: Option<SegmentWriter> = None;
     let mut done = 0;
     for source in sources {
@@ -308,7 +327,7 @@ fn build(
 }
 
 /// Puts what was built into the place of `sources`, unless one of them was replaced meanwhile.
-fn publish(store: &Store, sources: &[Arc<Segment>], built: Built, control: &Control) -> Result<bool> {
+fn publish(store: &Store, sources: &[Arc<Segment>], built: Written, control: &Control) -> Result<bool> {
     let mut txn = WriteTxn::begin(store, control)?;
     let is_published = txn.change(|tables, state| {
         let mut runs = Vec::new();

@@ -8,7 +8,7 @@ use super::explain::Plan;
 use super::indexes::SegmentIndex;
 use super::memory::{Component, Grant, THREAD_BYTES};
 use super::plan::{Facts, Known, SearchPath, Way, way};
-use super::snapshot::Snapshot;
+use super::snapshot::{Blobs, Snapshot};
 use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::vector::exact::{Block, Query, Selection, scan_positions};
@@ -40,11 +40,12 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
     let mut top = TopK::new(search.k);
     let mut scanned: Vec<&Segment> = Vec::new();
     let (started, mut used) = (Instant::now(), Used::default());
-    let (threads, _grant) = threads(snapshot, search.k)?;
+    let (threads, _grant) = threads(snapshot.blobs(), search.k)?;
     for segment in view.segments.iter() {
         plan.segments += 1;
         let found = match view.indexes.get(&segment.id()) {
-            Some(index) => ByIndex { snapshot, segment, index, search, threads }.nearest(&mut used, plan)?,
+            Some(index) => ByIndex { blobs: snapshot.blobs(), segment, index, search, threads }
+                .nearest(&mut used, plan)?,
             None => None,
         };
         match found {
@@ -78,8 +79,8 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
 }
 
 /// How many threads scan, as many as wanted that there is memory for, and that memory.
-fn threads(snapshot: &Snapshot, k: usize) -> Result<(NonZero<usize>, Grant)> {
-    let (store, parts) = (snapshot.store(), snapshot.view().counters.parts);
+fn threads(blobs: &Blobs, k: usize) -> Result<(NonZero<usize>, Grant)> {
+    let (store, parts) = (blobs.store(), blobs.view().counters.parts);
     let list = to_u64(TopK::bytes(k.min(to_usize(parts))));
     let mut threads = store.options().threads.unwrap_or(NonZero::<usize>::MIN);
     loop {
@@ -114,7 +115,7 @@ struct Nearest {
 
 /// A segment that has an index, and what is wanted of it.
 pub(super) struct ByIndex<'a> {
-    pub(super) snapshot: &'a Snapshot,
+    pub(super) blobs: &'a Blobs,
     pub(super) segment: &'a Segment,
     pub(super) index: &'a SegmentIndex,
     pub(super) search: &'a Search<'a>,
@@ -124,7 +125,7 @@ pub(super) struct ByIndex<'a> {
 impl ByIndex<'_> {
     /// Finds the best documents of a segment by its index; `None` when it is to be scanned.
     pub(super) fn nearest(&self, used: &mut Used, plan: &mut Plan) -> Result<Option<TopK>> {
-        let (view, segment, search) = (self.snapshot.view(), self.segment, self.search);
+        let (view, segment, search) = (self.blobs.view(), self.segment, self.search);
         let parts = view.counters.parts.div_ceil(view.counters.documents.max(1)).max(1);
         let mut facts = Facts {
             rows: segment.count(),
@@ -151,7 +152,7 @@ impl ByIndex<'_> {
                 Way::Exact => return Ok(None),
                 Way::Codes { rescored } => {
                     let started = Instant::now();
-                    let (_, _grant) = threads(self.snapshot, rescored)?;
+                    let (_, _grant) = threads(self.blobs, rescored)?;
                     let positions = self.by_codes(opened, rescored, plan)?;
                     plan.codes_time += started.elapsed();
                     let is_all = positions.len() < rescored;
@@ -212,7 +213,7 @@ impl ByIndex<'_> {
         plan: &mut Plan,
     ) -> Result<Option<Nearest>> {
         let Some((near, computed)) =
-            self.index.near(graph, self.search.query, wanted, self.snapshot.store().accountant())?
+            self.index.near(graph, self.search.query, wanted, self.blobs.store().accountant())?
         else {
             return Ok(None);
         };
@@ -231,7 +232,7 @@ impl ByIndex<'_> {
     fn score(&self, mut positions: Vec<usize>, is_all: bool, plan: &mut Plan) -> Result<Option<TopK>> {
         // In the order of the file.
         positions.sort_unstable();
-        let (block, owner) = (self.segment.block_at(&positions)?, |row| self.snapshot.view().owner(row));
+        let (block, owner) = (self.segment.block_at(&positions)?, |row| self.blobs.view().owner(row));
         plan.rescored += to_u64(positions.len());
         let documents: HashSet<u64> =
             positions.iter().filter_map(|&position| block.rows().get(position)).map(owner).collect();

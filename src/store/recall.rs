@@ -8,7 +8,7 @@ use super::Control;
 use super::explain::Plan;
 use super::nearest::{ByIndex, Search, Used};
 use super::plan::SearchPath;
-use super::snapshot::Snapshot;
+use super::snapshot::Blobs;
 use crate::codec::{to_u64, to_usize};
 use crate::error::Result;
 use crate::storage::hold;
@@ -71,8 +71,8 @@ pub(super) type Samples = BTreeMap<u64, Sample>;
 /// Looks at each index that was not looked at since it was built, or since many of its rows died; returns whether one is worn.
 ///
 /// Cost: 32 exact searches, in the caches, and as many by the index.
-pub(super) fn look(snapshot: &Snapshot, control: &Control) -> Result<bool> {
-    let (view, inner) = (snapshot.view(), &snapshot.store().inner);
+pub(super) fn look(blobs: &Blobs, control: &Control) -> Result<bool> {
+    let (view, inner) = (blobs.view(), &blobs.store().inner);
     hold(&inner.samples).retain(|id, _| view.segments.iter().any(|segment| segment.id() == *id));
     for segment in view.segments.iter() {
         control.step("recall", 0, None)?;
@@ -88,7 +88,7 @@ pub(super) fn look(snapshot: &Snapshot, control: &Control) -> Result<bool> {
         let before = known
             .filter(|known| known.start != start)
             .and_then(|known| if known.is_worn(known.start) { Some(known.recall) } else { known.before });
-        if let Some((recall, error)) = measure(snapshot, segment, control)? {
+        if let Some((recall, error)) = measure(blobs, segment, control)? {
             hold(&inner.samples).insert(segment.id(), Sample { start, dead, recall, error, before });
         }
     }
@@ -100,8 +100,8 @@ pub(super) fn look(snapshot: &Snapshot, control: &Control) -> Result<bool> {
 }
 
 /// The part of the ten nearest that the index of a segment finds, with its standard error; nothing where it promises none.
-fn measure(snapshot: &Snapshot, segment: &Segment, control: &Control) -> Result<Option<(f32, f32)>> {
-    let view = snapshot.view();
+fn measure(blobs: &Blobs, segment: &Segment, control: &Control) -> Result<Option<(f32, f32)>> {
+    let view = blobs.view();
     let Some(index) = view.indexes.get(&segment.id()) else { return Ok(None) };
     let Ok(opened) = index.get() else { return Ok(None) };
     if opened.curve().effort_for(PROMISED).is_none() {
@@ -139,7 +139,7 @@ fn measure(snapshot: &Snapshot, segment: &Segment, control: &Control) -> Result<
         let Some(last) = exact.last() else { continue };
         let search = Search { query, selection, k: exact.len(), recall: PROMISED, path: Some(path) };
         let by_index =
-            ByIndex { snapshot, segment, index, search: &search, threads: std::num::NonZero::<usize>::MIN };
+            ByIndex { blobs, segment, index, search: &search, threads: std::num::NonZero::<usize>::MIN };
         let Some(found) = by_index.nearest(&mut Used::default(), &mut Plan::default())? else { continue };
         // Documents as near as the last are as good: of duplicates any will do.
         let good = found.into_sorted().iter().filter(|best| best.score >= last.score).count();

@@ -14,6 +14,7 @@ use crate::codec::{key, key_number, to_u64, to_usize};
 use crate::document::{Document, Metadata, Part};
 use crate::error::{Error, Result};
 use crate::filter::{Candidate, Filter};
+use crate::storage::{Container, Pin};
 
 /// Documents read at a time by an iterator.
 const PAGE: usize = 256;
@@ -21,19 +22,52 @@ const PAGE: usize = 256;
 /// One committed state: everything read through it belongs to the same commit, whatever is written meanwhile.
 #[derive(Debug)]
 pub struct Snapshot {
-    // The view's maps are read only through this snapshot, whose transaction keeps their pages in place.
-    view: Arc<View>,
     txn: ReadTxn,
+    blobs: Blobs,
+}
+
+/// What a snapshot has without the catalog: the view, and the pages of the blobs that its maps show.
+///
+/// For work that takes long. While a transaction reads the catalog, no page that a commit frees is used again, and each
+/// commit makes the file longer.
+#[derive(Debug)]
+pub(super) struct Blobs {
+    view: Arc<View>,
     store: Store,
+    pin: Arc<Pin>,
+}
+
+impl Blobs {
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn container(&self) -> &Arc<Container> {
+        self.pin.container()
+    }
 }
 
 impl Snapshot {
     pub(super) fn new(store: Store, txn: ReadTxn, view: Arc<View>) -> Self {
-        Snapshot { view, txn, store }
+        let blobs = Blobs { view, store, pin: Arc::clone(txn.pin()) };
+        Snapshot { txn, blobs }
     }
 
     pub(super) fn view(&self) -> &View {
-        &self.view
+        &self.blobs.view
+    }
+
+    pub(super) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Ends reading the catalog.
+    pub(super) fn into_blobs(self) -> Blobs {
+        self.blobs
     }
 
     pub(super) fn txn(&self) -> &ReadTxn {
@@ -41,12 +75,12 @@ impl Snapshot {
     }
 
     pub(super) fn store(&self) -> &Store {
-        &self.store
+        &self.blobs.store
     }
 
     /// The number of the commit: rises by one with each.
     pub fn commit(&self) -> u64 {
-        self.view.commit()
+        self.view().commit()
     }
 
     /// A document by its id. Cost: two lookups.
@@ -82,7 +116,7 @@ impl Snapshot {
     }
 
     pub(super) fn row_vector(&self, row: u64) -> Result<Vec<f32>> {
-        self.view
+        self.view()
             .vector(&self.txn, row)?
             .ok_or_else(|| Error::corrupt(format!("vector of row {row}"), 0, "it is missing"))
     }
@@ -96,7 +130,7 @@ impl Snapshot {
 
     /// The id of the document whose first row is `row`, which must exist.
     pub(super) fn document_id(&self, row: u64) -> Result<String> {
-        self.store.ids().get(row, || {
+        self.store().ids().get(row, || {
             let found = self.txn.get(Table::Documents, &key(row))?;
             DocumentRecord::id_of(
                 &found.ok_or_else(|| Table::Documents.damage(&key(row), "the row is missing"))?,
@@ -138,7 +172,7 @@ impl Snapshot {
 
     /// The number of documents. Cost: none.
     pub fn count(&self) -> u64 {
-        self.view.counters.documents
+        self.view().counters.documents
     }
 
     /// The number of documents that match. Cost: where the index over metadata answers, as for equality and ranges, what
@@ -161,7 +195,7 @@ impl Snapshot {
 
     /// The documents that match, as far as the index tells.
     pub(super) fn select(&self, filter: &Filter) -> Result<Selection> {
-        selection::select(&self.txn, &|| Ok(self.view.first_rows()), filter)
+        selection::select(&self.txn, &|| Ok(self.view().first_rows()), filter)
     }
 
     /// The rows of the matching documents, and by which way they were found.
@@ -169,7 +203,7 @@ impl Snapshot {
         let mut selection = self.select(filter)?;
         let path = selection.path();
         let mut rows = selection.take_sure().unwrap_or_default();
-        self.view.add_parts(&mut rows);
+        self.view().add_parts(&mut rows);
         for_each_selected(&self.txn, filter, &selection, 0, &mut |row, record| {
             rows.insert_range(row..row + to_u64(record.parts.len()));
             Ok(true)

@@ -138,7 +138,8 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
     let sizes = view.sizes();
     let (merges_due, merge_rows) =
         super::merge::bounds(view, store.options()).map_or((0, 0), |tiers| tiers.due(&sizes));
-    let merges_due = merges_due + text::merge::bounds(store.options()).due(&text::merge::sizes(&snapshot)).0;
+    let merges_due =
+        merges_due + text::merge::bounds(store.options()).due(&text::merge::sizes(snapshot.blobs())).0;
     let segments = view.segments.iter().zip(&sizes);
     let segments = segments.map(|(segment, size)| segment_stats(&snapshot, segment, size.dead, &means));
     let set_bytes = |set: &RoaringTreemap| to_u64(set.serialized_size());
@@ -157,7 +158,7 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
         tail_rows: view.counters.tail_rows,
         segments: segments.collect(),
         merges_due,
-        indexes_due: super::indexing::due(&snapshot, &means),
+        indexes_due: super::indexing::due(snapshot.blobs(), &means),
         merge_rows,
         merge_failure: store.owner.as_ref().and_then(|owner| owner.failure()),
         dim: view.dim(),

@@ -42,7 +42,7 @@ impl Deref for RowSet {
 
 /// One committed state. The next is made from it, so that only what changed is read.
 ///
-/// It holds maps of blobs; they may be read only through a [`super::Snapshot`], whose transaction keeps them in place.
+/// It holds maps of blobs; they may be read only through a [`super::Snapshot`], or what is left of one, whose pin keeps them in place.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) counters: Counters,

@@ -87,7 +87,8 @@ impl Tiers {
         start + segments.iter().skip(start).take_while(fits).count().max(1)
     }
 
-    fn is_sparse(&self, size: &Size) -> bool {
+    /// Whether so much of a segment is dead that it is written anew.
+    pub(crate) fn is_sparse(&self, size: &Size) -> bool {
         let worth = size.dead == size.rows || size.dead >= self.rows_min / SPARSE_PARTS;
         size.dead > size.rows / 2 && worth
     }

@@ -66,16 +66,17 @@ fn a_merge_of_segments_that_are_gone_gives_up_its_pages() {
     let file = RecordingFile::new(Vec::new());
     let store = create_on(&file, options(Background::None));
     add(&store, 4);
-    let snapshot = store.snapshot().unwrap();
-    let sources = snapshot.view().segments.to_vec();
+    let blobs = store.snapshot().unwrap().into_blobs();
+    let sources = blobs.view().segments.to_vec();
     let rows_max = 4 * u64::from(TAIL_ROWS);
     let (other, report) = (store.clone(), Mutex::new(None));
     let overtake = |_| {
         let all = Allowance::new(&MergeLimits::default());
-        *report.lock().unwrap() = Some(merge::run(&other, Goal::Packed, all, &Control::new())?);
+        *report.lock().unwrap() =
+            Some(merge::run(&other, Goal::Packed, all, MergeReport::default(), &Control::new())?);
         Ok(())
     };
-    let late = merge::merge_some(&store, snapshot, &sources, rows_max, &Control::new(), &overtake);
+    let late = merge::merge_some(&store, blobs, &sources, rows_max, &Control::new(), &overtake);
     assert!(!late.unwrap(), "it replaced segments that were gone");
     assert_eq!(report.into_inner().unwrap().map(|report| report.merges), Some(1));
     let stats = store.stats().unwrap();
@@ -112,4 +113,77 @@ fn the_thread_keeps_why_it_failed_and_tries_again() {
     }
     wait(&|stats| stats.merge_failure.is_none());
     assert_sound(&store, count * TAIL_ROWS);
+}
+
+/// The pages that a commit frees are used again while work in the background holds blobs, and not while a snapshot reads.
+#[test]
+fn who_holds_blobs_lets_the_catalog_use_its_pages_again() {
+    let store = create_on(&RecordingFile::new(Vec::new()), options(Background::None));
+    add(&store, 1);
+    let growth = || {
+        let stream = || store.stats().unwrap().occupancy.stream;
+        let before = stream();
+        for n in 0..100 {
+            store.update_metadata("1", &Metadata::from_json(&format!(r#"{{"n":{n}}}"#)).unwrap()).unwrap();
+        }
+        stream() - before
+    };
+    growth();
+    let blobs = store.snapshot().unwrap().into_blobs();
+    assert_eq!(growth(), 0);
+    drop(blobs);
+    let snapshot = store.snapshot().unwrap();
+    assert!(growth() > 100 * crate::storage::PAGE_BYTES);
+    drop(snapshot);
+}
+
+#[test]
+fn blobs_that_are_held_stay_as_they_are() {
+    let store = create_on(&RecordingFile::new(Vec::new()), options(Background::None));
+    add(&store, 4);
+    let blobs = store.snapshot().unwrap().into_blobs();
+    let read = || {
+        let mut rows = Vec::new();
+        for segment in blobs.view().segments.iter() {
+            let keep = &mut |row, vector: &[f32]| {
+                rows.push((row, vector.to_vec()));
+                Ok(())
+            };
+            segment.for_each(keep).unwrap();
+        }
+        rows
+    };
+    let before = read();
+    assert_eq!(before.len(), usize::from(4 * TAIL_ROWS));
+    store.delete((0..3 * TAIL_ROWS).map(|n| n.to_string())).unwrap();
+    store.compact(&Control::new()).unwrap();
+    let pending = || store.stats().unwrap().occupancy.pending;
+    assert!(pending() > 0, "the segments that were merged are held");
+    let other = |n| Document::new("other").id(format!("other {n}")).vector(vec![-1.0; usize::from(DIM)]);
+    for n in 0..6 {
+        store.add((n * TAIL_ROWS..(n + 1) * TAIL_ROWS).map(other)).unwrap();
+    }
+    assert!(read() == before, "vectors were written over");
+    drop(blobs);
+    store.add([other(u16::MAX)]).unwrap();
+    assert_eq!(pending(), 0);
+}
+
+#[test]
+fn an_index_is_given_up_for_a_merge_when_most_of_its_segment_has_died() {
+    let few = options(Background::None).index(IndexKind::Sq8).index_rows_min(100);
+    let store = create_on(&RecordingFile::new(Vec::new()), few);
+    add(&store, 3);
+    let (other, is_done) = (store.clone(), Mutex::new(false));
+    let control = Control::new().on_progress(move |progress| {
+        let is_done = std::mem::replace(&mut *is_done.lock().unwrap(), progress.stage == "index");
+        if progress.stage == "index" && !is_done {
+            other.delete((0..TAIL_ROWS * 3 / 4).map(|n| n.to_string())).unwrap();
+            std::thread::sleep(crate::store::indexing::WATCH);
+        }
+    });
+    let report = merge_all(&store, &control).unwrap();
+    assert_eq!((report.merges, report.indexes, report.indexes_waiting), (1, 3, 0));
+    assert_eq!(store.stats().unwrap().segments[0].rows, u64::from(TAIL_ROWS / 4));
+    assert_sound(&store, 3 * TAIL_ROWS - TAIL_ROWS * 3 / 4);
 }

@@ -1,4 +1,4 @@
-//! Merging text segments: built from a snapshot beside whoever writes, published in one short transaction.
+//! Merging text segments: built from the blobs of a snapshot beside whoever writes, published in one short transaction.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::storage::{BlobRecord, Unnamed};
 use crate::store::memory::Component;
 use crate::store::merge::Goal;
-use crate::store::{Control, OpenOptions, Snapshot, Store, WriteTxn};
+use crate::store::snapshot::Blobs;
+use crate::store::{Control, OpenOptions, Store, WriteTxn};
 use crate::text::memory;
 use crate::text::segment::{Layout, ROWS_MAX, Segment};
 use crate::text::write::merge;
@@ -25,8 +26,8 @@ pub(in crate::store) fn bounds(options: &OpenOptions) -> Tiers {
 }
 
 /// The sizes of the text segments in bytes, in their order; of the dead rows their share of the bytes.
-pub(in crate::store) fn sizes(snapshot: &Snapshot) -> Vec<Size> {
-    let view = snapshot.view();
+pub(in crate::store) fn sizes(blobs: &Blobs) -> Vec<Size> {
+    let view = blobs.view();
     let size = |segment: &Arc<Segment>| {
         let (bytes, rows) = (segment.bytes(), segment.layout().rows.max(1));
         let dead = segment.dead_count(&view.dead);
@@ -36,11 +37,11 @@ pub(in crate::store) fn sizes(snapshot: &Snapshot) -> Vec<Size> {
 }
 
 /// The next merge towards `goal`: its segments, and the bytes that it is likely to write.
-pub(in crate::store) fn next(snapshot: &Snapshot, goal: Goal) -> Option<(Vec<Arc<Segment>>, u64)> {
-    let sizes = sizes(snapshot);
-    let range = goal.next(bounds(snapshot.store().options()), &sizes)?;
+pub(in crate::store) fn next(blobs: &Blobs, goal: Goal) -> Option<(Vec<Arc<Segment>>, u64)> {
+    let sizes = sizes(blobs);
+    let range = goal.next(bounds(blobs.store().options()), &sizes)?;
     let bytes = sizes.get(range.clone()).map_or(0, crate::vector::tiers::live);
-    let segments = snapshot.view().text.as_ref()?.segments.get(range)?.to_vec();
+    let segments = blobs.view().text.as_ref()?.segments.get(range)?.to_vec();
     let rows = segments.iter().map(|segment| segment.layout().rows).sum::<u64>();
     (rows <= ROWS_MAX).then_some((segments, bytes))
 }
@@ -48,18 +49,18 @@ pub(in crate::store) fn next(snapshot: &Snapshot, goal: Goal) -> Option<(Vec<Arc
 /// Merges segments into one; `false`, and nothing is changed, if one of them is gone by then.
 pub(in crate::store) fn merge_some(
     store: &Store,
-    snapshot: Snapshot,
+    blobs: Blobs,
     sources: &[Arc<Segment>],
     control: &Control,
     step: &dyn Fn(u64) -> Result<()>,
 ) -> Result<bool> {
-    let container = Arc::clone(snapshot.txn().container());
+    let container = Arc::clone(blobs.container());
     let (rows, bytes) = sources
         .iter()
         .fold((0, 0), |(rows, bytes), source| (rows + source.layout().rows, bytes + source.bytes()));
     let needs = memory::merge_bytes(rows, bytes);
     let grant = store.accountant().grant(Component::Text, "merging text segments", needs)?;
-    let built = merge(sources, &snapshot.view().dead, &container, step)?;
+    let built = merge(sources, &blobs.view().dead, &container, step)?;
     drop(grant);
     let mut unnamed = Unnamed::new(&container);
     if let Some((_, place)) = &built {
@@ -68,7 +69,7 @@ pub(in crate::store) fn merge_some(
         container.sync_blobs()?;
     }
     // The pages of the sources are free the sooner.
-    drop(snapshot);
+    drop(blobs);
     let is_published = publish(store, sources, built.as_slice(), unnamed, control)?;
     container.trim()?;
     Ok(is_published)

@@ -1,7 +1,5 @@
 //! Documents: what users put into a store and get back.
 
-#![allow(dead_code, reason = "used by the store layer")]
-
 mod exchange;
 mod metadata;
 mod patch;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::util::Random;
 use vdb::{
-    Control, Document, Durability, Error, FieldStats, Filter, Hit, Metadata, OpenOptions, Query, Snapshot,
-    SortOrder, Store,
+    Control, Document, Durability, Error, FieldStats, Filter, Hit, Language, Metadata, Mode, OpenOptions,
+    Query, Snapshot, SortOrder, Store,
 };
 
 /// Values of a vector.
@@ -78,6 +78,11 @@ pub(crate) fn build_small(path: &Path) {
 /// The same as [`build_small`], with an index of the compacted segment.
 pub(crate) fn build_indexed(path: &Path) {
     build_of(path, [12, 38, 62, 66], &options().index_rows_min(1));
+}
+
+/// The same as [`build_small`], with a text index of several segments and a tail, and stems.
+pub(crate) fn build_words(path: &Path) {
+    build_of(path, [12, 38, 62, 66], &options().stem(Language::English).text_tail_bytes_max(3000));
 }
 
 fn options() -> OpenOptions {
@@ -260,11 +265,23 @@ fn searches(snapshot: &Snapshot, answers: &mut Vec<Answer>) {
         Query::like(id(25)).k(4),
     ];
     for (n, query) in queries.iter().enumerate() {
-        let hits = match snapshot.search(query) {
-            // What does not exist is an answer, too.
-            Err(Error::NotFound { name, .. }) => Ok(vec![format!("no {name}")]),
-            result => result.map(|hits| hits.iter().map(describe_hit).collect()),
-        };
-        answers.push(Answer::many(format!("search {n}"), hits));
+        answers.push(Answer::many(format!("search {n}"), hits(snapshot, query)));
+    }
+    let words = ["백두산", "문서 31 동해", "\"동해물과 백두산이\" -8", "+3* 산", "없다"];
+    for (n, text) in words.into_iter().enumerate() {
+        let query = Query::text(text).mode(Mode::Text).k(6);
+        let query = if n == 0 { query.filter(filters()[1].clone()) } else { query };
+        answers.push(Answer::many(format!("search by words {n}"), hits(snapshot, &query)));
+    }
+    let both = Query::text("백두산이 12").with_vector(vector(&mut random)).k(6);
+    answers.push(Answer::many("search by both", hits(snapshot, &both)));
+}
+
+fn hits(snapshot: &Snapshot, query: &Query) -> vdb::Result<Vec<String>> {
+    match snapshot.search(query) {
+        // What does not exist is an answer, too.
+        Err(Error::NotFound { name, .. }) => Ok(vec![format!("no {name}")]),
+        Err(Error::Unavailable { feature, .. }) => Ok(vec![format!("no {feature}")]),
+        result => result.map(|hits| hits.iter().map(describe_hit).collect()),
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use vdb::{
-    Document, Error, Filter, Fusion, Hit, Metric, Mode, OpenOptions, Query, Snapshot, Store, Together,
+    Control, Document, Error, Filter, Fusion, Hit, Metric, Mode, OpenOptions, Query, Snapshot, Store,
+    Together,
 };
 
 use crate::util::{Letters, Random};
@@ -282,10 +283,15 @@ fn several_stores_are_one() {
     let hybrid = together.explain(&Query::text("red cabbage").k(3)).unwrap();
     assert_eq!((hybrid.plan.mode, hybrid.hits[0].id.as_str()), (Mode::Hybrid, "red"));
     // A document is like those of all stores.
-    let like = Query::like("fade").k(3);
-    // Again, those that are equally near may come in another order.
-    let scores = |hits: &[Hit]| hits.iter().map(|hit| hit.score).collect::<Vec<_>>();
-    assert_eq!(scores(&together.explain(&like).unwrap().hits), scores(&whole.search(&like).unwrap()));
+    let like = Query::like("fade").k(TEXTS.len());
+    let sorted = |mut hits: Vec<Hit>| {
+        assert!(hits.is_sorted_by(|a, b| a.score >= b.score), "{hits:?}");
+        // Of several stores, those that are equally near come in another order.
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+        hits
+    };
+    let found = sorted(together.explain(&like).unwrap().hits);
+    assert_eq!((found.len(), &found), (TEXTS.len() - 1, &sorted(whole.search(&like).unwrap())));
     let mut queries = [Query::text("a bead"), Query::vector([1.0; 8])];
     together.embed(&mut queries, &Letters::new("letters")).unwrap();
     assert_eq!(
@@ -308,4 +314,27 @@ fn words_are_marked() {
     let marks = snapshot.highlights(&Query::text("검색팀"), text).unwrap();
     assert_eq!(marks.into_iter().map(|mark| &text[mark]).collect::<Vec<_>>(), ["검색팀"]);
     assert!(snapshot.highlights(&Query::like("red"), text).unwrap().is_empty());
+}
+
+#[test]
+fn words_are_found_in_whole_texts_and_the_part_that_has_them_is_shown() {
+    let store = Store::in_memory().unwrap();
+    let text = "The first part is of rivers. The second is of mountains and of snow.";
+    let cut = text.find("The second").unwrap();
+    let parts = Document::new(text).id("parts").part(0..cut - 1, None).part(cut..text.len(), None);
+    let other = Document::new("There are mountains, and nothing more is said of them here.").id("other");
+    store.add([parts, other]).unwrap();
+    let hits = |text: &str| {
+        let hits = store.search(&Query::text(text).mode(Mode::Text)).unwrap();
+        hits.into_iter().map(|hit| (hit.id, hit.span)).collect::<Vec<_>>()
+    };
+    let (whole, second) = (0..cut - 1, cut..text.len());
+    // Words on both sides of a cut count together.
+    assert_eq!(hits("rivers mountains")[0], ("parts".to_owned(), whole.clone()));
+    assert_eq!(hits("rivers"), [("parts".to_owned(), whole)]);
+    assert_eq!(hits("snow mountains")[0], ("parts".to_owned(), second.clone()));
+    assert_eq!(hits("\"rivers the second\"").len(), 1);
+    // The same from a segment.
+    store.compact(&Control::new()).unwrap();
+    assert_eq!(hits("snow"), [("parts".to_owned(), second)]);
 }

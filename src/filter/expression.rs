@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::eval::Evaluator;
 use super::fault::FilterFault;
-use super::node::{Node, Subject};
+use super::node::Node;
 use super::{builder, parse, write};
 use crate::error::{Error, Result};
 use crate::json;
@@ -115,16 +115,6 @@ impl Filter {
     /// `Filter` if the filter was built wrongly.
     pub(crate) fn node(&self) -> Result<&Node> {
         self.root.as_ref().map_err(|fault| fault.clone().into())
-    }
-
-    /// Whether the filter looks at the texts of documents, so that a candidate needs its own.
-    pub(crate) fn reads_text(&self) -> bool {
-        self.root.as_ref().is_ok_and(|node| node.looks_at(|subject| *subject == Subject::Text))
-    }
-
-    /// Whether the filter looks at metadata, so that a candidate needs its own.
-    pub(crate) fn reads_metadata(&self) -> bool {
-        self.root.as_ref().is_ok_and(|node| node.looks_at(|subject| matches!(subject, Subject::Metadata(_))))
     }
 
     /// The filter of a condition written as JSON by the builder.

@@ -3,8 +3,6 @@
 //! `docs/filter.md` is the reference. A filter is JSON in the manner of `MongoDB`, or is built in Rust; both go through
 //! one parser into one syntax tree of typed operands, which [`Filter::matches`] evaluates and a planner may inspect.
 
-#![allow(dead_code, unused_imports, reason = "used by the store layer")]
-
 mod builder;
 mod date;
 mod entries;
@@ -27,8 +25,6 @@ pub use builder::Field;
 pub use expression::{Candidate, Filter};
 pub use operand::Operand;
 
-pub(crate) use date::Date;
 pub(crate) use entries::{Entry, all_entries, entries, values};
-pub(crate) use literal::{Literal, Number, Set};
-pub(crate) use lookup::reach;
+pub(crate) use literal::{Literal, Set};
 pub(crate) use node::{Bound, Node, Subject, Test};

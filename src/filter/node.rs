@@ -103,15 +103,6 @@ impl Node {
             Node::Field(..) => 4,
         }
     }
-
-    /// Whether a test looks at what `subject` accepts. Cost: linear in the nodes.
-    pub(crate) fn looks_at(&self, subject: fn(&Subject) -> bool) -> bool {
-        match self {
-            Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(|node| node.looks_at(subject)),
-            Node::Not(node) => node.looks_at(subject),
-            Node::Field(of, _) => subject(of),
-        }
-    }
 }
 
 impl Subject {

@@ -214,6 +214,7 @@ impl TxnState {
             metadata: ready.document.metadata_ref().as_json().to_owned(),
             parts,
         };
+        self.changed = true;
         tables.put_record(Table::Documents, &key(row), &record)?;
         self.index.add(tables, row, &record.metadata)?;
         tables.put(Table::Ids, record.id.as_bytes(), key(row).to_vec())?;
@@ -227,7 +228,6 @@ impl TxnState {
         self.report.parts += count;
         self.report.ids.push(record.id);
         self.report.part_counts.push(count);
-        self.changed = true;
         Ok(())
     }
 

@@ -4,18 +4,21 @@ use std::ops::Range;
 
 use super::search::Ranked;
 use super::snapshot::Snapshot;
+use super::text::TellingParts;
+use crate::catalog::DocumentRecord;
 use crate::codec::{to_u64, to_usize};
 use crate::document::Metadata;
 use crate::error::{Error, Result};
 use crate::mmr::cosine_of;
+use crate::text::query::TextQuery;
 
 /// A document that was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
     /// The id of the document.
     pub id: String,
-    /// How well it answers, by its best part; larger is better. Of vectors: the cosine, the inner product, or minus the
-    /// squared L2 distance. Of words: BM25. Of both: what became of the two.
+    /// How well it answers; larger is better. Of vectors, by its best part: the cosine, the inner product, or minus the
+    /// squared L2 distance. Of words, by its whole text: BM25. Of both: what became of the two.
     pub score: f32,
     /// The number by which FAISS knows the score of the vector: see [`crate::Metric::distance`]. None for a document that
     /// was not found by its vector.
@@ -53,25 +56,62 @@ pub(super) fn short_hit(snapshot: &Snapshot, ranked: Ranked) -> Result<Hit> {
     })
 }
 
-/// Reads a document of the ranking.
-pub(super) fn hit(snapshot: &Snapshot, ranked: Ranked) -> Result<Hit> {
-    let record = snapshot.record(ranked.owner)?;
-    let part = to_usize(ranked.row - ranked.owner);
-    let span = record.parts.get(part).map(|part| to_usize(part.start.into())..to_usize(part.end.into()));
-    let span = span.ok_or_else(|| {
-        let detail = format!("part {part} was found and does not exist");
-        Error::corrupt(format!("document {:?}", record.id), 0, detail)
-    })?;
-    let metric = snapshot.view().metric;
-    Ok(Hit {
-        id: record.id,
-        score: ranked.score,
-        distance: ranked.parts.vector.map(|score| metric.distance(score)),
-        parts: ranked.parts,
-        text: record.text,
-        metadata: Metadata::stored(record.metadata),
-        span,
-    })
+/// Reads the documents of a ranking.
+pub(super) struct HitReader<'a> {
+    snapshots: &'a [&'a Snapshot],
+    words: &'a [TextQuery],
+    /// Of each snapshot, once it is needed.
+    telling: Vec<Option<TellingParts<'a>>>,
+}
+
+impl<'a> HitReader<'a> {
+    /// `words` are those of the query, for each snapshot.
+    pub(super) fn new(snapshots: &'a [&'a Snapshot], words: &'a [TextQuery]) -> Self {
+        HitReader { snapshots, words, telling: words.iter().map(|_| None).collect() }
+    }
+
+    pub(super) fn hit(&mut self, ranked: Ranked) -> Result<Hit> {
+        let snapshot = self.snapshots.get(ranked.source).ok_or_else(|| no_part(&ranked.owner, 0))?;
+        let record = snapshot.record(ranked.owner)?;
+        let part = match ranked.row {
+            Some(row) => row - ranked.owner,
+            None => self.telling_part(snapshot, ranked.source, &record)?,
+        };
+        let span = record.parts.get(to_usize(part));
+        let span = span.map(|part| to_usize(part.start.into())..to_usize(part.end.into()));
+        let span = span.ok_or_else(|| no_part(&record.id, part))?;
+        let metric = snapshot.view().metric;
+        Ok(Hit {
+            id: record.id,
+            score: ranked.score,
+            distance: ranked.parts.vector.map(|score| metric.distance(score)),
+            parts: ranked.parts,
+            text: record.text,
+            metadata: Metadata::stored(record.metadata),
+            span,
+        })
+    }
+
+    /// The place of the part in which there is most of the words.
+    fn telling_part(
+        &mut self,
+        snapshot: &'a Snapshot,
+        source: usize,
+        record: &DocumentRecord,
+    ) -> Result<u64> {
+        let (Some(words), true) = (self.words.get(source), record.parts.len() > 1) else { return Ok(0) };
+        let Some(telling) = self.telling.get_mut(source) else { return Ok(0) };
+        let telling = match telling {
+            Some(telling) => telling,
+            none => none.insert(snapshot.telling_parts(words)?),
+        };
+        Ok(telling.best(record))
+    }
+}
+
+fn no_part(document: &impl std::fmt::Debug, part: u64) -> Error {
+    let detail = format!("part {part} was found and does not exist");
+    Error::corrupt(format!("document {document:?}"), 0, detail)
 }
 
 /// The part of a document whose vector has the largest cosine with `vector`: the cosine, and that vector.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use roaring::RoaringTreemap;
 
 use super::explain::{Explained, Plan, Side, Weighing};
-use super::hit::{ScoreParts, hit, nearest_part, short_hit};
+use super::hit::{HitReader, ScoreParts, nearest_part, short_hit};
 use super::memory::{Component, Grant};
 use super::nearest::{Search, nearest};
 use super::query::{Diversity, Query};
@@ -39,8 +39,8 @@ pub(super) struct Ranked {
     pub(super) source: usize,
     /// Its first row.
     pub(super) owner: u64,
-    /// The part that answers best.
-    pub(super) row: u64,
+    /// The row of the part that answers best; none if it is the words that tell, of the whole document.
+    pub(super) row: Option<u64>,
     /// The part with the best vector, if it was found by that.
     vector_row: Option<u64>,
     pub(super) score: f32,
@@ -71,9 +71,10 @@ pub(super) fn search(snapshots: &[&Snapshot], query: &Query) -> Result<Explained
         None => ranked,
     };
     let (mut hits, mut sources) = (Vec::new(), Vec::new());
+    let mut reader = HitReader::new(snapshots, &request.words);
     for one in chosen.into_iter().take(query.k) {
         if let Some(snapshot) = snapshots.get(one.source) {
-            hits.push(if query.ids_only { short_hit(snapshot, one)? } else { hit(snapshot, one)? });
+            hits.push(if query.ids_only { short_hit(snapshot, one)? } else { reader.hit(one)? });
             sources.push(one.source);
         }
     }
@@ -282,7 +283,7 @@ fn single(&(source, best): &Placed, by_vector: bool) -> Ranked {
     Ranked {
         source,
         owner: best.owner,
-        row: best.row,
+        row: by_vector.then_some(best.row),
         vector_row: by_vector.then_some(best.row),
         score: best.score,
         parts: ScoreParts { vector: given(by_vector), text: given(!by_vector) },
@@ -307,13 +308,14 @@ impl Shares {
         };
         let by_vector = share(vector, self.of_vectors, 1.0 - self.text_weight);
         let by_text = share(text, self.of_texts, self.text_weight);
-        let &(source, best) = if by_text > by_vector { text.or(vector)? } else { vector.or(text)? };
+        let &(source, best) = vector.or(text)?;
+        let vector_row = vector.map(|(_, best)| best.row);
         let score = |side: Option<&Placed>| side.map(|(_, best)| best.score);
         Some(Ranked {
             source,
             owner: best.owner,
-            row: best.row,
-            vector_row: vector.map(|(_, best)| best.row),
+            row: vector_row.filter(|_| by_text <= by_vector),
+            vector_row,
             score: one.score as f32,
             parts: ScoreParts { vector: score(vector), text: score(text) },
         })

@@ -14,7 +14,7 @@ use super::fold::{Folded, cluster_end};
 use super::language::Language;
 
 /// Rises when the same text gives other terms, so that an index made before is known to be old.
-pub(crate) const ANALYZER_VERSION: u32 = 1;
+pub(crate) const ANALYZER_VERSION: u32 = 2;
 
 /// Of longer terms the beginning counts, in bytes.
 pub(crate) const TERM_BYTES_MAX: usize = 255;
@@ -54,11 +54,6 @@ impl Analyzer {
     /// An analyzer that also finds the stems of words of a language, if there is one.
     pub(crate) fn new(language: Option<Language>) -> Self {
         Analyzer { language, stemmer: language.map(Language::stemmer) }
-    }
-
-    /// The language whose words are stemmed.
-    pub(crate) fn language(&self) -> Option<Language> {
-        self.language
     }
 
     /// Calls `visit` with each term of `text`, in the order of their positions; returns the number of positions.

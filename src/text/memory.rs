@@ -19,7 +19,7 @@ pub(crate) fn postings_max(budget: u64) -> u64 {
 }
 
 /// What a writer takes that writes a segment as soon as its postings take `postings` bytes: these, the list of their terms, and
-/// the files, which are smaller than the postings. The postings of the last row come on top of that: at most four times its text.
+/// the files, which are smaller than the postings.
 pub(crate) fn write_bytes(postings: u64) -> u64 {
     2 * postings + postings / 4 + FIXED
 }

@@ -1,7 +1,5 @@
 //! Full text: what words a text has, what a query asks of them, and an index of them.
 
-#![allow(dead_code, reason = "stores do not use all of it yet")]
-
 pub(crate) mod analyzer;
 mod directory;
 mod fold;

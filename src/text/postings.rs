@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use tantivy::fieldnorm::FieldNormReader;
 
 use super::analyzer::{Analyzer, Purpose};
-use crate::codec::to_usize;
+use crate::codec::{to_u64, to_usize};
+use crate::error::Result;
 
 /// Bytes that a term takes beside its own and its postings: an entry of the map, a list, two allocations.
 const TERM_BYTES: usize = 112;
@@ -53,6 +54,42 @@ impl Postings {
         let positions = analyzer.analyze(text, Purpose::Index, &mut |token| {
             self.push(doc, token.term, token.position);
         });
+        self.end(row, positions);
+    }
+
+    /// As [`Postings::add`], with memory for `allowed` bytes of postings; `room` is told when they take more, and answers what is
+    /// allowed from there on.
+    ///
+    /// # Errors
+    /// That of `room`; then there is only a part of the row, and the postings are of no use any more.
+    pub(crate) fn add_within(
+        &mut self,
+        analyzer: &Analyzer,
+        row: u64,
+        text: &str,
+        mut allowed: u64,
+        room: &mut dyn FnMut(u64) -> Result<u64>,
+    ) -> Result<()> {
+        let doc = place(self.rows.len());
+        let mut refused = None;
+        let positions = analyzer.analyze(text, Purpose::Index, &mut |token| {
+            if refused.is_some() {
+                return;
+            }
+            self.push(doc, token.term, token.position);
+            let bytes = to_u64(self.bytes());
+            if bytes > allowed {
+                match room(bytes) {
+                    Ok(more) => allowed = more,
+                    Err(error) => refused = Some(error),
+                }
+            }
+        });
+        self.end(row, positions);
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self, row: u64, positions: u32) {
         self.rows.push(row);
         self.norms.push(norm(positions));
     }

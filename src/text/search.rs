@@ -83,7 +83,11 @@ pub(crate) fn search(
         })?;
     }
     if let Some(tail) = corpus.tail {
-        search_tail(tail, corpus, &ranked, allowed, offer);
+        for (row, score) in score_tail(tail, corpus.dead, &ranked) {
+            if allowed.contains(row, corpus.dead) {
+                offer(row, score);
+            }
+        }
     }
     Ok(())
 }
@@ -204,25 +208,42 @@ fn total(sum: f64) -> f32 {
     sum as f32
 }
 
-fn search_tail(
+/// The live rows of a tail in which there is any of the clauses, and their scores.
+fn score_tail(
     tail: &Tail,
-    corpus: &Corpus<'_>,
+    dead: &RoaringTreemap,
     ranked: &[Ranked],
-    allowed: Allowed<'_>,
-    offer: &mut Offer<'_>,
-) {
+) -> impl Iterator<Item = (u64, f32)> + use<> {
     let mut sums: Vec<(u64, f64)> = vec![(0, 0.0); tail.len()];
     for ranked in ranked {
-        for found in tail.find(&ranked.clause, corpus.dead) {
+        for found in tail.find(&ranked.clause, dead) {
             if let Some((row, sum)) = sums.get_mut(found.doc) {
                 *row = found.row;
                 *sum += f64::from(ranked.bm25.score(found.norm, found.count));
             }
         }
     }
-    for (row, sum) in sums {
-        if sum > 0.0 && allowed.contains(row, corpus.dead) {
-            offer(row, total(sum));
-        }
+    sums.into_iter().filter(|(_, sum)| *sum > 0.0).map(|(row, sum)| (row, total(sum)))
+}
+
+/// What is searched for, to score other texts as if they were in the corpus.
+pub(crate) struct Clauses {
+    ranked: Vec<Ranked>,
+}
+
+impl Clauses {
+    /// Looks up how rare the clauses are in the corpus.
+    pub(crate) fn new(corpus: &Corpus<'_>, clauses: &[Clause]) -> Result<Self> {
+        let statistics = Statistics::of(corpus, clauses)?;
+        let asked = if statistics.is_empty() { &[] } else { clauses };
+        let ranked = asked.iter().map(|clause| Ranked::new(corpus, &statistics, clause));
+        Ok(Clauses { ranked: ranked.collect::<Result<_>>()? })
+    }
+
+    /// The row of these texts with the best score, the first of equals; none where there is none of the clauses.
+    pub(crate) fn best(&self, texts: &Tail) -> Option<u64> {
+        let scored = score_tail(texts, &RoaringTreemap::new(), &self.ranked);
+        let better = |best: (u64, f32), next: (u64, f32)| if next.1 > best.1 { next } else { best };
+        scored.reduce(better).map(|(row, _)| row)
     }
 }

@@ -68,7 +68,10 @@ fn fates<'a>(pending: &[&'a Op], random: &mut Random) -> Vec<(Fate, Vec<Cow<'a, 
     let borrowed = |ops: &[&'a Op]| ops.iter().map(|&op| Cow::Borrowed(op)).collect::<Vec<_>>();
     let mut all = vec![("prefix", borrowed(pending))];
     let Some((last, before)) = pending.split_last() else { return all };
-    all.push(("lost", Vec::new()));
+    // The same until the next sync.
+    if before.is_empty() {
+        all.push(("lost", Vec::new()));
+    }
     let one = if random.below(2) == 0 { *last } else { pending[random.below(pending.len())] };
     all.push(("only one", borrowed(&[one])));
     if random.below(4) == 0 {

@@ -49,13 +49,13 @@ const QUERIES: [&str; 18] = [
     "kim@example.com v1.2.3",
 ];
 
-/// A part of a text as the oracle sees it.
-struct Part {
+/// A text as the oracle sees it.
+struct Text {
     terms: Vec<(u32, String)>,
     length: f64,
 }
 
-impl Part {
+impl Text {
     fn new(analyzer: &Analyzer, text: &str) -> Self {
         let mut terms = Vec::new();
         let positions = analyzer.analyze(text, Purpose::Index, &mut |token| {
@@ -65,7 +65,7 @@ impl Part {
             }
         });
         let stored = FieldNormReader::fieldnorm_to_id(positions);
-        Part { terms, length: FieldNormReader::id_to_fieldnorm(stored).into() }
+        Text { terms, length: FieldNormReader::id_to_fieldnorm(stored).into() }
     }
 
     fn count(&self, clause: &Clause) -> f64 {
@@ -103,15 +103,13 @@ impl Naive {
 
     /// All documents that are found, the best first; by f64.
     fn search(&self, query: &TextQuery, analyzer: &Analyzer) -> Vec<(String, f64)> {
-        let parts = |(id, parts): &(String, Vec<String>)| {
-            (id.clone(), parts.iter().map(|part| Part::new(analyzer, part)).collect::<Vec<_>>())
-        };
-        let documents: Vec<(String, Vec<Part>)> = self.documents.iter().map(parts).collect();
-        let all = || documents.iter().flat_map(|(_, parts)| parts);
+        let text = |(id, parts): &(String, Vec<String>)| (id.clone(), Text::new(analyzer, &parts.join("\n")));
+        let documents: Vec<(String, Text)> = self.documents.iter().map(text).collect();
+        let all = || documents.iter().map(|(_, text)| text);
         let rows = f64::from(u32::try_from(all().count()).unwrap());
-        let average = all().map(|part| part.length).sum::<f64>() / rows;
+        let average = all().map(|text| text.length).sum::<f64>() / rows;
         let idf = |clause: &Clause| {
-            let having = all().filter(|part| part.count(clause) > 0.0).count();
+            let having = all().filter(|text| text.count(clause) > 0.0).count();
             let having = f64::from(u32::try_from(having).unwrap());
             (1.0 + (rows - having + 0.5) / (having + 0.5)).ln()
         };
@@ -125,21 +123,21 @@ impl Naive {
                 _ => (clause, idf(clause)),
             })
             .collect();
-        let score = |part: &Part| {
+        let score = |text: &Text| {
             let of = |&(clause, idf): &(&Clause, f64)| {
-                let count = part.count(clause);
-                2.2 * idf * count / (count + 1.2 * (0.25 + 0.75 * part.length / average))
+                let count = text.count(clause);
+                2.2 * idf * count / (count + 1.2 * (0.25 + 0.75 * text.length / average))
             };
             worth.iter().map(of).sum::<f64>()
         };
-        let has = |parts: &[Part], clause: &Clause| parts.iter().any(|part| part.count(clause) > 0.0);
+        let has = |text: &Text, clause: &Clause| text.count(clause) > 0.0;
         let mut found: Vec<(String, f64)> = documents
             .iter()
-            .filter(|(_, parts)| {
-                query.required.iter().all(|clause| has(parts, clause))
-                    && !query.excluded.iter().any(|clause| has(parts, clause))
+            .filter(|(_, text)| {
+                query.required.iter().all(|clause| has(text, clause))
+                    && !query.excluded.iter().any(|clause| has(text, clause))
             })
-            .map(|(id, parts)| (id.clone(), parts.iter().map(score).fold(0.0, f64::max)))
+            .map(|(id, text)| (id.clone(), score(text)))
             .filter(|(_, score)| *score > 0.0)
             .collect();
         // Stable: equal scores stay in the order of rows.
@@ -318,4 +316,28 @@ fn hits_are_those_of_a_naive_bm25() {
         assert_eq!(store.check(CheckLevel::Deep, &Control::new()).unwrap().damage, []);
     }
     assert!(merged > 6, "there were only {merged} segments: nothing was tested");
+}
+
+#[test]
+fn a_text_whose_postings_do_not_fit_is_refused_with_the_numbers() {
+    let file = RecordingFile::new(Vec::new());
+    let store = create_on(&file, OpenOptions::new().background(Background::None).memory_budget(32 << 20));
+    store.add([Document::new("red").id("before")]).unwrap();
+    // Every pair of these letters is a term of its own.
+    let mut random = Random(7);
+    let letter = |random: &mut Random| char::from_u32(0x4e00 + u32::try_from(random.below(20_000)).unwrap());
+    let odd: String = (0..200_000).filter_map(|_| letter(&mut random)).collect();
+    let mut txn = store.write().unwrap();
+    txn.add([Document::new("green").id("lost")]).unwrap();
+    let error = txn.add([Document::new(odd.as_str()).id("odd")]).unwrap_err();
+    assert!(matches!(error, Error::Memory { needs, left, .. } if needs > left), "{error}");
+    let error = txn.commit().unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    store.add([Document::new("blue").id("after")]).unwrap();
+    assert_eq!(store.check(CheckLevel::Deep, &Control::new()).unwrap().damage, []);
+    // As many letters in words that come again and again are no matter.
+    let usual = "\u{ac80}\u{c0c9}\u{d300}\u{c744} ".repeat(50_000);
+    store.add([Document::new(usual).id("usual")]).unwrap();
+    let query = TextQuery::parse("\u{ac80}\u{c0c9}\u{d300} red", &Analyzer::new(None));
+    assert_eq!(store.snapshot().unwrap().text_search(&query, None, 9).unwrap().len(), 2);
 }

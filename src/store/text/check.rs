@@ -2,7 +2,7 @@
 
 use roaring::RoaringTreemap;
 
-use super::{TextView, part_bytes, parts};
+use super::{TextView, text_bytes};
 use crate::catalog::{DocumentRecord, Rows, Table, TextRecord};
 use crate::error::{Error, Result};
 use crate::store::snapshot::{Snapshot, document_row};
@@ -38,9 +38,9 @@ impl Tally {
     /// Counts a document.
     pub(in crate::store) fn document(&mut self, row: u64, record: &DocumentRecord) {
         match self.tail_from {
-            Some(tail_from) if row >= tail_from => self.tail_bytes += part_bytes(record),
-            Some(_) => self.rows.extend(parts(row, record).map(|(row, _)| row)),
-            None => {}
+            Some(tail_from) if row >= tail_from => self.tail_bytes += text_bytes(record),
+            Some(_) if record.text.is_some() => drop(self.rows.insert(row)),
+            Some(_) | None => {}
         }
     }
 }

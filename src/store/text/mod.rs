@@ -6,7 +6,7 @@ mod view;
 pub(super) mod write;
 
 pub(super) use check::{Tally, check};
-pub(super) use view::TextView;
+pub(super) use view::{TellingParts, TextView};
 pub(super) use write::NewText;
 
 use crate::catalog::{DocumentRecord, TextRecord, TextSegmentRecord};
@@ -22,19 +22,19 @@ pub(super) fn analyzer(record: &TextRecord) -> Option<Analyzer> {
     (record.analyzer == ANALYZER_VERSION).then(|| Analyzer::new(language))
 }
 
-/// The texts of the parts of a document whose first row is `row`. One without text has none.
-pub(super) fn parts(row: u64, record: &DocumentRecord) -> impl Iterator<Item = (u64, &str)> {
+/// The texts of the parts of a document, each with its place among them.
+fn parts(record: &DocumentRecord) -> impl Iterator<Item = (u64, String)> {
     let text = record.text.as_deref();
     let part = move |(n, part): (usize, &crate::catalog::PartRecord)| {
         let span = to_usize(part.start.into())..to_usize(part.end.into());
-        Some((row + to_u64(n), text?.get(span)?))
+        Some((to_u64(n), text?.get(span)?.to_owned()))
     };
     record.parts.iter().enumerate().filter_map(part)
 }
 
-/// The bytes of these texts.
-pub(super) fn part_bytes(record: &DocumentRecord) -> u64 {
-    parts(0, record).map(|(_, text)| to_u64(text.len())).sum()
+/// The bytes of the text of a document.
+fn text_bytes(record: &DocumentRecord) -> u64 {
+    record.text.as_ref().map_or(0, |text| to_u64(text.len()))
 }
 
 /// A segment as the catalog stores it.

@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 use roaring::RoaringTreemap;
 
 use super::{analyzer, layout, parts};
-use crate::catalog::{self, Counters, ReadTxn, Rows, Table, TextRecord};
+use crate::catalog::{self, Counters, DocumentRecord, ReadTxn, Rows, Table, TextRecord};
 use crate::codec::key;
 use crate::error::{Error, Result};
 use crate::store::snapshot::{Snapshot, document_row};
 use crate::store::view::View;
 use crate::text::analyzer::Analyzer;
 use crate::text::query::TextQuery;
-use crate::text::search::{Allowed, Corpus, matching, search};
+use crate::text::search::{Allowed, Clauses, Corpus, matching, search};
 use crate::text::segment::Segment;
 use crate::text::tail::Tail;
 use crate::vector::topk::{Best, TopK};
@@ -154,12 +154,12 @@ fn broken(record: TextRecord, counters: &Counters, error: Error) -> Result<TextV
     })
 }
 
-/// The texts of rows from `from` on.
+/// The texts of the documents whose first rows are `from` or later, with these rows.
 fn read_rows(txn: &ReadTxn, from: u64) -> Result<Vec<(u64, String)>> {
     let mut rows = Vec::new();
     txn.scan(Table::Documents, &key(from), &mut |row, value| {
         let (row, record) = document_row(row, value)?;
-        rows.extend(parts(row, &record).map(|(row, text)| (row, text.to_owned())));
+        rows.extend(record.text.map(|text| (row, text)));
         Ok(true)
     })?;
     Ok(rows)
@@ -183,6 +183,20 @@ fn open_segments(txn: &ReadTxn, known: Option<&TextView>) -> Result<Vec<Arc<Segm
     Ok(segments)
 }
 
+/// Chooses the parts of documents that are shown.
+pub(in crate::store) struct TellingParts<'a> {
+    analyzer: &'a Analyzer,
+    clauses: Clauses,
+}
+
+impl TellingParts<'_> {
+    /// The place of the part of a document that scores best by itself, the first of equals. Cost: analyzes the text.
+    pub(in crate::store) fn best(&self, document: &DocumentRecord) -> u64 {
+        let tail = Tail::default().extended(self.analyzer, parts(document), &RoaringTreemap::new());
+        tail.and_then(|tail| self.clauses.best(&tail)).unwrap_or(0)
+    }
+}
+
 impl Snapshot {
     /// The text index.
     ///
@@ -191,13 +205,13 @@ impl Snapshot {
     pub(in crate::store) fn text(&self) -> Result<&TextView> {
         let text = self.view().text.as_ref().ok_or_else(|| Error::Unavailable {
             feature: "searching for words",
-            reason: "the store has no text index; make one with, and import the documents into it".into(),
+            reason: "it has no text index; make a store with one, and import the documents into that".into(),
         })?;
         text.damage()?;
         Ok(text)
     }
 
-    /// The best `k` documents for a query text, by their best parts: BM25 with the statistics of the whole store.
+    /// The best `k` documents for a query text: BM25 with the statistics of the whole store.
     ///
     /// `allowed` are rows of documents that may be found, with all their rows; `None` is all. What the query requires and excludes
     /// is not looked at: see [`Snapshot::text_conditions`]. Equal scores are in the order of rows.
@@ -210,18 +224,32 @@ impl Snapshot {
         allowed: Option<&RoaringTreemap>,
         k: usize,
     ) -> Result<Vec<Best>> {
-        let (view, text) = (self.view(), self.text()?);
-        let tail = text.tail(self.txn(), &view.dead)?;
-        let corpus = Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead };
+        let corpus = self.corpus()?;
         let allowed = allowed.map_or(Allowed::Live, Allowed::Only);
         let mut top = TopK::new(k);
         if k > 0 && !query.is_empty() {
             search(&corpus, &query.scored, allowed, &mut |row, score| {
-                top.offer(score, row, |row| Some(view.owner(row)));
+                top.offer(score, row, Some);
                 top.floor()
             })?;
         }
         Ok(top.into_sorted())
+    }
+
+    /// All texts, as this snapshot sees them.
+    fn corpus(&self) -> Result<Corpus<'_>> {
+        let (view, text) = (self.view(), self.text()?);
+        let tail = text.tail(self.txn(), &view.dead)?;
+        Ok(Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead })
+    }
+
+    /// Tells which parts of documents have most of what the query asks for.
+    ///
+    /// # Errors
+    /// As [`Snapshot::text_search`].
+    pub(in crate::store) fn telling_parts(&self, query: &TextQuery) -> Result<TellingParts<'_>> {
+        let clauses = Clauses::new(&self.corpus()?, &query.scored)?;
+        Ok(TellingParts { analyzer: self.text()?.analyzer()?, clauses })
     }
 
     /// The rows of the documents that have what the query requires, and nothing that it excludes.
@@ -229,13 +257,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::text_search`].
     pub(in crate::store) fn text_conditions(&self, query: &TextQuery) -> Result<RoaringTreemap> {
-        let (view, text) = (self.view(), self.text()?);
-        let tail = text.tail(self.txn(), &view.dead)?;
-        let corpus = Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead };
-        let documents = |clause| -> Result<RoaringTreemap> {
-            let rows = matching(&corpus, clause)?;
-            Ok((rows - &**view.dead).iter().map(|row| view.owner(row)).collect())
-        };
+        let (view, corpus) = (self.view(), self.corpus()?);
+        let documents = |clause| Ok::<_, Error>(matching(&corpus, clause)? - &**view.dead);
         let mut first_rows = view.first_rows();
         for clause in &query.required {
             first_rows &= documents(clause)?;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{analyzer, part_bytes, parts, segment_record};
+use super::{analyzer, segment_record, text_bytes};
 use crate::catalog::{self, Counters, DocumentRecord, Rows, Table, Tables, TextRecord};
 use crate::codec::key;
 use crate::error::{Error, Result};
@@ -29,6 +29,8 @@ pub(in crate::store) struct NewText {
     tail_bytes_max: u64,
     postings_max: u64,
     postings: Postings,
+    /// There is a part of a text in the postings.
+    is_broken: bool,
     finished: Vec<(Layout, BlobRecord)>,
     /// What postings and a segment take, from the first on that is made.
     grant: Grant,
@@ -56,6 +58,7 @@ impl NewText {
             tail_bytes_max: options.text_tail_bytes_max,
             postings_max: memory::postings_max(options.budget()),
             postings: Postings::default(),
+            is_broken: false,
             finished: Vec::new(),
             grant: accountant.nothing(Component::Text),
         }))
@@ -68,7 +71,7 @@ impl NewText {
         counters: &Counters,
         document: &DocumentRecord,
     ) -> Result<()> {
-        self.record.tail_bytes += part_bytes(document);
+        self.record.tail_bytes += text_bytes(document);
         let rows = counters.next_row - self.record.tail_from;
         if self.record.tail_bytes >= self.tail_bytes_max || rows >= TEXT_TAIL_ROWS_MAX {
             self.take_tail(tables, counters)?;
@@ -79,7 +82,7 @@ impl NewText {
     /// A document goes, whose first row is `row`.
     pub(in crate::store) fn removed(&mut self, row: u64, document: &DocumentRecord) {
         if row >= self.record.tail_from {
-            self.record.tail_bytes = self.record.tail_bytes.saturating_sub(part_bytes(document));
+            self.record.tail_bytes = self.record.tail_bytes.saturating_sub(text_bytes(document));
         }
     }
 
@@ -123,20 +126,27 @@ impl NewText {
             tail_bytes_max: options.text_tail_bytes_max,
             postings_max,
             postings: Postings::default(),
+            is_broken: false,
             finished: Vec::new(),
             grant,
         })
     }
 
-    /// Takes the texts of a document whose first row is `row`, and which is greater than those before.
+    /// Takes the text of a document whose first row is `row`, which is greater than those before.
     pub(in crate::store) fn take(&mut self, row: u64, document: &DocumentRecord) -> Result<()> {
-        let Some(analyzer) = &self.analyzer else { return Ok(()) };
-        for (row, text) in parts(row, document) {
-            self.postings.add(analyzer, row, text);
-            if self.postings.is_full(self.postings_max) {
-                let postings = std::mem::take(&mut self.postings);
-                self.finished.extend(write::write(&postings, &self.container, Naming::InThisCommit)?);
-            }
+        let (Some(analyzer), Some(text)) = (&self.analyzer, &document.text) else { return Ok(()) };
+        let grant = &mut self.grant;
+        let mut room = |bytes: u64| {
+            grant.resize("indexing so long a text", memory::write_bytes(2 * bytes))?;
+            Ok(2 * bytes)
+        };
+        let added = self.postings.add_within(analyzer, row, text, self.postings_max, &mut room);
+        self.is_broken |= added.is_err();
+        added?;
+        if self.postings.is_full(self.postings_max) {
+            let postings = std::mem::take(&mut self.postings);
+            self.finished.extend(write::write(&postings, &self.container, Naming::InThisCommit)?);
+            self.grant.resize("indexing texts", memory::write_bytes(self.postings_max))?;
         }
         Ok(())
     }
@@ -149,6 +159,10 @@ impl NewText {
 
     /// Writes everything that waits, and names the segments in the catalog.
     pub(in crate::store) fn store(&mut self, tables: &mut Tables<'_>, counters: &mut Counters) -> Result<()> {
+        if self.is_broken {
+            let reason = "it has a text that did not fit into the memory: it can only be undone";
+            return Err(Error::invalid("transaction", reason));
+        }
         self.finished.extend(write::write(&self.postings, &self.container, Naming::InThisCommit)?);
         self.postings = Postings::default();
         name(tables, counters, &mut self.record, &self.finished)?;

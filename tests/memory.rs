@@ -34,12 +34,23 @@ fn share(memory: &MemoryUse, component: &str) -> (u64, u64) {
     (share.bytes, share.peak)
 }
 
+/// A text with words that others have and words that few have, joined and not.
+fn text(random: &mut Random, n: usize) -> String {
+    let mut text = "words ".repeat(1 + n % 20);
+    for _ in 0..n % 9 {
+        let syllable = || char::from_u32(0xac00 + u32::try_from(random.below(3000)).unwrap());
+        text.extend(std::iter::repeat_with(syllable).take(4).flatten());
+        text += &format!(" w{} ", random.below(20_000));
+    }
+    text
+}
+
 /// Writes lines with vectors, texts and metadata.
 fn write_lines(path: &Path, count: u32) {
     let mut random = Random(3);
     let line = |n| {
         let vector: Vec<String> = (0..DIM).map(|_| (random.below(2000)).to_string()).collect();
-        let (text, vector) = ("words ".repeat(1 + n % 20), vector.join(","));
+        let (text, vector) = (text(&mut random, n), vector.join(","));
         format!(
             "{{\"text\":\"{text}\",\"metadata\":{{\"n\":{n},\"group\":\"g{}\"}},\"vector\":[{vector}]}}\n",
             n % 7
@@ -58,14 +69,16 @@ fn compare(case: &str, start: usize, store: &Store) {
 /// Imports with a budget of the least that is allowed, merges, builds indexes: all that writes.
 fn import(directory: &Path) {
     let (lines, path) = (directory.join("a.jsonl"), directory.join("a.vdb"));
-    write_lines(&lines, 30_000);
+    write_lines(&lines, 20_000);
     let start = allocator::begin();
     let store = options(MEMORY_BUDGET_MIN).create(&path).unwrap();
     let summary = Import::new().run(&store, &[&lines], |_| {}).unwrap();
-    assert_eq!(summary.added, 30_000);
+    assert_eq!(summary.added, 20_000);
     compare("import", start, &store);
     let (writing, importing) = (share(&store.memory(), "writing"), share(&store.memory(), "importing"));
     assert!(writing.0 == 0 && writing.1 > 1 << 20 && importing.0 == 0 && importing.1 > 1 << 20);
+    let text = share(&store.memory(), "text");
+    assert!(text.0 == 0 && text.1 > 1 << 20, "{text:?}");
 
     // What a build takes beside what is there already: no more than was granted for indexes.
     let (store_before, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -104,7 +117,7 @@ fn search(path: &Path) {
                         .k(if round % 10 == 0 { 1000 } else { 10 })
                         .recall(0.5);
                     let query = match round % 3 {
-                        0 => query.filter(Filter::field("n").lt(20_000)),
+                        0 => query.filter(Filter::field("n").lt(14_000)),
                         1 => query.filter(Filter::field("group").eq("g3")),
                         _ => query,
                     };
@@ -124,8 +137,8 @@ fn merge(directory: &Path) {
     let mut random = Random(4);
     for batch in 0..10_u32 {
         let document = |n: u32| Document::from_vector(random.vector(DIM)).id(format!("{batch}-{n}"));
-        store.add((0..8_000).map(document)).unwrap();
-        store.delete((0..5_000).map(|n| format!("{batch}-{n}"))).unwrap();
+        store.add((0..6_000).map(document)).unwrap();
+        store.delete((0..4_000).map(|n| format!("{batch}-{n}"))).unwrap();
     }
     store.close().unwrap();
     let start = allocator::begin();
@@ -134,7 +147,7 @@ fn merge(directory: &Path) {
     assert!(report.merges > 0 && report.waiting == 0, "{report:?}");
     compare("merge", start, &store);
     assert!(share(&store.memory(), "merging").1 > 0);
-    assert_eq!(store.count().unwrap(), 30_000);
+    assert_eq!(store.count().unwrap(), 20_000);
 }
 
 /// Started by the parent with the name of a case.

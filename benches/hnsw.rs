@@ -1,6 +1,8 @@
 //! Measures indexed search against the HNSW of faiss-cpu, at equal recall.
 //!
-//! Without a Python that has FAISS (`VDB_TEST_PYTHON`) only vdb is measured.
+//! Without a Python that has FAISS (`VDB_TEST_PYTHON`) only vdb is measured. `VDB_BENCH_CODES` names kinds of graphs, as
+//! `Lab::build` understands them; `VDB_BENCH_VECTORS` a directory with `base.f32` and `queries.f32` of 384 values, such as
+//! those that `peers` keeps.
 
 #![expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
 
@@ -28,15 +30,20 @@ const RATIO_MIN: f64 = 1.0;
 fn main() -> Outcome {
     let mut report = Report::default();
     let directory = directory()?;
-    let mut clusters = Clusters::new(DIM);
-    let vectors: Vec<f32> = (0..ROWS + QUERIES).flat_map(|_| clusters.next_unit()).collect();
-    let (base, queries) = vectors.split_at(ROWS * DIM);
+    let (base, queries) = match std::env::var_os("VDB_BENCH_VECTORS") {
+        Some(place) => {
+            (floats(&Path::new(&place).join("base.f32"))?, floats(&Path::new(&place).join("queries.f32"))?)
+        }
+        None => made(),
+    };
+    let (rows, base) = (base.len() / DIM, &base[..]);
     let queries: Vec<&[f32]> = queries.chunks_exact(DIM).collect();
     std::fs::write(directory.path().join("base.f32"), bytes(base))?;
     std::fs::write(directory.path().join("queries.f32"), bytes(&queries.concat()))?;
     let mut peer = Peer::start(directory.path())?;
     report.line(format!(
-        "{ROWS} x {DIM} clustered, cosine, best {K}, {QUERIES} queries one at a time, one thread"
+        "{rows} x {DIM}, cosine, best {K}, {} queries one at a time, one thread",
+        queries.len()
     ))?;
     if let Some(peer) = &peer {
         report.line(&peer.about)?;
@@ -45,12 +52,28 @@ fn main() -> Outcome {
     for codes in kinds.split(',') {
         let lab = build(&report, base, codes)?;
         // A scan takes ten times as long, and each as long as any other.
-        let queries = if codes.starts_with("scan") { &queries[..QUERIES / 10] } else { &queries[..] };
-        let exact = queries.iter().map(|query| lab.exact(query, K)).collect::<vdb::Result<Vec<_>>>()?;
-        let peer = peer.as_mut().filter(|_| queries.len() == QUERIES);
-        compare(&mut report, codes, &lab, queries, &exact, peer)?;
+        let part = if codes.starts_with("scan") { queries.len() / 10 } else { queries.len() };
+        let some = &queries[..part];
+        let exact = some.iter().map(|query| lab.exact(query, K)).collect::<vdb::Result<Vec<_>>>()?;
+        let peer = peer.as_mut().filter(|_| part == queries.len());
+        compare(&mut report, codes, &lab, some, &exact, peer)?;
     }
     report.finish()
+}
+
+/// Clustered vectors, and queries like them.
+fn made() -> (Vec<f32>, Vec<f32>) {
+    let mut clusters = Clusters::new(DIM);
+    let mut next = |count| (0..count).flat_map(|_| clusters.next_unit()).collect();
+    (next(ROWS), next(QUERIES))
+}
+
+fn floats(path: &Path) -> Result<Vec<f32>, Box<dyn std::error::Error>> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(bytes
+        .chunks_exact(4)
+        .map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]]))
+        .collect())
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
@@ -66,10 +89,10 @@ fn build(report: &Report, base: &[f32], codes: &str) -> Result<Lab, Box<dyn std:
     let peak = watch.peak().saturating_sub(before);
     report.line(format!(
         "\n{codes}: built {:.0} rows/s on 2 threads; index {:.1} MiB; peak {:.1} MiB, granted {:.1} MiB",
-        ROWS as f64 / seconds,
+        (base.len() / DIM) as f64 / seconds,
         mib(lab.blob_bytes() as u64),
         mib(peak),
-        mib(lab::memory_to_build(ROWS, DIM, codes, 2)? as u64),
+        mib(lab::memory_to_build(base.len() / DIM, DIM, codes, 2)? as u64),
     ))?;
     let curve: Vec<String> =
         lab.curve().iter().map(|(effort, recall)| format!("{effort}:{recall:.3}")).collect();

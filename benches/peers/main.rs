@@ -118,7 +118,7 @@ fn compare(
         data,
         rounds,
         machine: machine(),
-        ours: format!("| vdb | {} | HNSW32, f16, exact scoring | {build} |", env!("CARGO_PKG_VERSION")),
+        ours: format!("| vdb | {} | HNSW32, 8 bits, exact scoring | {build} |", env!("CARGO_PKG_VERSION")),
         peers: &peers,
         missing: &missing,
         builds: &builds,

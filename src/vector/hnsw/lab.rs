@@ -26,8 +26,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Builds a graph with 32 links over codes of the kind `f32`, `f16` or `sq8`, with 16 over those of `m16-sq8`; or
-    /// codes to scan, `scan8` or `scan4`.
+    /// Builds a graph over codes of the kind `f32`, `f16` or `sq8`, or codes to scan, `scan8` or `scan4`. `m24-e80-sq8` is a
+    /// graph whose rows have 24 links, chosen from 80 candidates.
     ///
     /// # Errors
     /// `Invalid` for another kind; as the build.
@@ -127,20 +127,29 @@ pub fn memory_to_search(rows: usize, dim: usize, effort: usize, candidates: usiz
     (graph, scratch + queues)
 }
 
-fn recipe(codes: &str) -> Result<Recipe> {
-    let graph = |codes| Recipe::Graph(Params::new(codes));
-    match codes {
-        "f32" => Ok(graph(Codes::F32)),
-        "f16" => Ok(graph(Codes::F16)),
-        "sq8" => Ok(graph(Codes::Sq8)),
-        "m16-sq8" => Ok(Recipe::Graph(Params { m: 16, ..Params::new(Codes::Sq8) })),
-        "scan8" => Ok(Recipe::Codes(Width::Eight)),
-        "scan4" => Ok(Recipe::Codes(Width::Four)),
-        _ => Err(Error::invalid(
-            "kind of index",
-            format!("{codes:?} is none of f32, f16, sq8, m16-sq8, scan8, scan4"),
-        )),
+/// What a name says: see [`Lab::build`].
+fn recipe(name: &str) -> Result<Recipe> {
+    let unknown =
+        || Error::invalid("kind of index", format!("{name:?} is none of f32, f16, sq8, scan8, scan4"));
+    let mut parts = name.rsplit('-');
+    let mut params = match parts.next() {
+        Some("scan8") => return Ok(Recipe::Codes(Width::Eight)),
+        Some("scan4") => return Ok(Recipe::Codes(Width::Four)),
+        Some("f32") => Params::new(Codes::F32),
+        Some("f16") => Params::new(Codes::F16),
+        Some("sq8") => Params::new(Codes::Sq8),
+        _ => return Err(unknown()),
+    };
+    for part in parts {
+        let (place, number) = part.split_at_checked(1).ok_or_else(unknown)?;
+        let number = number.parse().map_err(|_| unknown())?;
+        match place {
+            "m" => params.m = number,
+            "e" => params.ef_construction = number,
+            _ => return Err(unknown()),
+        }
     }
+    Ok(Recipe::Graph(params))
 }
 
 fn rows(top: TopK) -> Vec<u64> {

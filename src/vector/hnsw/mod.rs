@@ -88,7 +88,10 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    /// The usual index: 32 links, 40 candidates.
+    /// The usual index: 32 links, 40 candidates. One that was built with others keeps them.
+    ///
+    /// In the lowest level a row has room for more links than there are candidates, and so keeps all of them at first. Texts lie
+    /// close together: chosen from as many candidates as in other libraries, links would be too few to find them.
     pub(crate) fn new(codes: Codes) -> Self {
         Params { codes, m: 32, ef_construction: 40 }
     }

@@ -12,6 +12,7 @@ mod full_disk;
 #[cfg(feature = "cli")]
 mod import;
 mod kill;
+mod kill_merge;
 mod lock;
 mod read_only;
 mod workload;
@@ -22,6 +23,7 @@ fn child_process() {
     let Some(role) = child::role() else { return };
     match role.as_str() {
         "write until killed" => kill::write_until_killed(),
+        "compact" => kill_merge::compact(),
         "hold" => lock::hold(),
         "read" => read_only::read(),
         "follow: write" => follow::write(),

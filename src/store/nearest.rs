@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::explain::Plan;
 use super::indexes::SegmentIndex;
 use super::memory::{Component, Grant, THREAD_BYTES};
-use super::plan::{Facts, Known, SearchPath, Way, way};
+use super::plan::{Facts, Known, SearchPath, Seen, Way, way};
 use super::snapshot::{Blobs, Snapshot};
 use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
@@ -109,8 +109,7 @@ pub(super) struct Used {
 struct Nearest {
     /// The positions of the nearest rows that are allowed, at most as many as are scored.
     positions: Vec<usize>,
-    /// Of so many of the nearest rows so many are allowed, or at least as many as are scored.
-    seen: (usize, usize),
+    seen: Seen,
 }
 
 /// A segment that has an index, and what is wanted of it.
@@ -138,7 +137,6 @@ impl ByIndex<'_> {
             index: None,
             forced: search.path,
         };
-        let mut tried = 0;
         loop {
             let opened = match self.index.get() {
                 Ok(opened) => opened,
@@ -171,13 +169,8 @@ impl ByIndex<'_> {
                         }
                         Err(error) => return Err(error),
                     };
-                    if near.positions.len() < rescored {
-                        // A graph that gives fewer rows than it was asked for leads to no more; nor does one that was
-                        // already searched so far.
-                        if near.seen.0 < wanted.candidates || wanted.effort <= tried {
-                            return Ok(None);
-                        }
-                        (facts.seen, tried) = (Some(near.seen), wanted.effort);
+                    facts.seen = Some(near.seen);
+                    if near.seen.allowed < rescored {
                         continue;
                     }
                     (near.positions, false, &mut used.graphs)
@@ -221,11 +214,11 @@ impl ByIndex<'_> {
         let rows = self.segment.row_numbers()?;
         let allowed =
             |position: &usize| rows.get(*position).is_some_and(|row| self.search.selection.contains(row));
-        let seen = near.len();
+        let nearest = near.len();
         let positions: Vec<usize> =
             near.into_iter().map(|near| near.position).filter(allowed).take(rescored).collect();
-        let found = positions.len();
-        Ok(Some(Nearest { positions, seen: (seen, found) }))
+        let seen = Seen { wanted, nearest, allowed: positions.len() };
+        Ok(Some(Nearest { positions, seen }))
     }
 
     /// The best documents of the rows at some positions. `None` if there are fewer than are wanted, and might be more.

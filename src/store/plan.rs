@@ -51,8 +51,8 @@ pub(super) struct Facts<'a> {
     pub(super) rows: u64,
     /// How many of them may be found, or somewhat more.
     pub(super) allowed: u64,
-    /// What a search of the graph has shown: of so many of the nearest rows, so many are allowed.
-    pub(super) seen: Option<(usize, usize)>,
+    /// What the last search of the graph has shown.
+    pub(super) seen: Option<Seen>,
     pub(super) dim: u64,
     /// The bytes of a vector.
     pub(super) bytes: u64,
@@ -63,6 +63,17 @@ pub(super) struct Facts<'a> {
     pub(super) index: Option<Known<'a>>,
     /// The only way to go, if it can be gone.
     pub(super) forced: Option<SearchPath>,
+}
+
+/// What a search of the graph has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// What was asked of it.
+    pub(super) wanted: Wanted,
+    /// How many of the nearest rows it gave.
+    pub(super) nearest: usize,
+    /// How many of these are allowed, or at least as many as were to be scored.
+    pub(super) allowed: usize,
 }
 
 /// How to search a segment.
@@ -89,7 +100,9 @@ pub(super) enum Way {
 ///
 /// A graph is searched without regard to what is allowed, and so far that enough of the nearest rows should be: what
 /// it gives has then the recall of any search, wherever the allowed rows are. How many of the nearest are allowed is not
-/// known before: where the least search costs less than the scan that it may save, it is made first, and tells.
+/// known before: where the least search costs less than the scan that it may save, it is made first, and tells. Each search
+/// after another goes at least twice as far, and none follows one that gave less than it was asked for: a graph leads to no
+/// more rows than that. So whatever a graph gives, there is an end.
 pub(super) fn way(facts: &Facts<'_>) -> Way {
     let Some(known) = facts.index.filter(|_| facts.recall < 1.0 && facts.allowed > 0) else {
         return Way::Exact;
@@ -168,9 +181,10 @@ fn graph(facts: &Facts<'_>, codes: Codes, curve: &Curve, least: usize, scan: (f6
             let expected = (SPARE * again * rows / allowed).max(least).ceil();
             if cost(expected) < scan.0 && !is_forced { expected } else { least }
         }
-        Some((nearest, found)) => {
-            let share = float(to_u64(found)).max(0.5) / float(to_u64(nearest.max(1)));
-            (SPARE * again / share).max(2.0 * float(to_u64(nearest))).ceil()
+        Some(seen) if seen.nearest < seen.wanted.candidates => return scan.1,
+        Some(seen) => {
+            let share = float(to_u64(seen.allowed)).max(0.5) / float(to_u64(seen.nearest.max(1)));
+            (SPARE * again / share).max(2.0 * float(to_u64(seen.wanted.effort))).ceil()
         }
     };
     if effort >= rows || (cost(effort) >= scan.0 && !is_forced) {
@@ -268,11 +282,45 @@ mod tests {
     #[test]
     fn what_a_search_has_seen_decides_on_the_next() {
         let curve = curve();
-        let after = |found| way(&Facts { seen: Some((40, found)), ..facts(&curve, 1_000_000, 100_000) });
+        let wanted = Wanted { candidates: 40, effort: 40 };
+        let seen = |nearest, allowed| Some(Seen { wanted, nearest, allowed });
+        let after = |found| way(&Facts { seen: seen(40, found), ..facts(&curve, 1_000_000, 100_000) });
         assert!(effort(after(10)).unwrap() >= 2 * 13 * 4, "a quarter is allowed");
         assert_eq!(effort(after(0)), None, "what is near is not allowed");
-        let forced = Facts { seen: Some((40, 0)), ..facts(&curve, 1_000_000, 100_000) };
-        assert!(effort(way(&Facts { forced: Some(SearchPath::Graph), ..forced })).is_some());
+        let forced =
+            Facts { seen: seen(40, 0), forced: Some(SearchPath::Graph), ..facts(&curve, 1_000_000, 100_000) };
+        assert!(effort(way(&forced)).is_some());
+        assert_eq!(effort(way(&Facts { seen: seen(39, 39), ..forced })), None, "the graph leads to no more");
+    }
+
+    /// A graph that lies: it gives more or fewer rows than it was asked for, and more or fewer of them are allowed.
+    #[test]
+    fn no_step_is_offered_twice_whatever_a_graph_gives() {
+        let curve = curve();
+        let mut random = 7_u64;
+        let mut below = |end: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            to_usize((random >> 33) % to_u64(end))
+        };
+        for round in 0..2000 {
+            let (allowed, k) = (1 + to_u64(below(1_000_000)), 1 + below(40));
+            let forced = if round % 2 == 0 { Some(SearchPath::Graph) } else { None };
+            let mut facts = Facts { forced, wanted: k, ..facts(&curve, 1_000_000, allowed) };
+            let mut ways = Vec::new();
+            while let Way::Graph { wanted, rescored } = way(&facts) {
+                assert!(ways.iter().all(|&before| before != wanted), "{ways:?}, {wanted:?}");
+                ways.push(wanted);
+                assert!(ways.len() < 40, "{ways:?}");
+                let nearest =
+                    if below(8) == 0 { below(wanted.candidates) } else { wanted.candidates + below(2) };
+                let allowed = below(rescored + 1);
+                facts.seen = Some(Seen { wanted, nearest, allowed });
+                if allowed == rescored {
+                    // They belong to too few documents.
+                    facts.wanted = facts.wanted.saturating_mul(4);
+                }
+            }
+        }
     }
 
     #[test]

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vdb::limits::MEMORY_BUDGET_MIN;
 use vdb::{
-    Background, CheckLevel, Control, Document, Durability, Error, Filter, Import, IndexKind, MemoryUse,
-    OpenOptions, Query, Store,
+    Background, CheckLevel, Control, Document, Durability, Embedder, Embeddings, Error, Filter, Import,
+    IndexKind, MemoryUse, ModelIdentity, OpenOptions, Query, Store,
 };
 
 use crate::allocator;
-use crate::util::Random;
+use crate::util::{Letters, Random};
 
 const CASE: &str = "VDB_TEST_MEMORY_CASE";
 const DIM: usize = 64;
@@ -186,6 +186,56 @@ fn what_needs_more_than_the_budget_is_refused_with_the_numbers() {
     assert_eq!((store.count().unwrap(), share(&store.memory(), "writing").0), (1, 0));
     let memory = store.memory();
     assert_eq!(memory.granted, memory.components.iter().map(|share| share.bytes).sum::<u64>());
+}
+
+/// A model that takes memory for each text that it embeds at once.
+struct Hungry {
+    letters: Letters,
+    bytes_per_text: u64,
+    most_at_once: AtomicUsize,
+}
+
+impl Embedder for Hungry {
+    fn identity(&self) -> &ModelIdentity {
+        self.letters.identity()
+    }
+
+    fn embed(&self, texts: &[&str]) -> vdb::Result<Embeddings> {
+        self.most_at_once.fetch_max(texts.len(), Ordering::Relaxed);
+        self.letters.embed(texts)
+    }
+
+    fn memory_bytes(&self, texts: usize) -> u64 {
+        self.bytes_per_text * u64::try_from(texts).unwrap()
+    }
+}
+
+#[test]
+fn an_embedding_model_takes_its_memory_from_the_budget() {
+    let with = |bytes_per_text| {
+        let (letters, most_at_once) = (Letters::new("letters"), AtomicUsize::new(0));
+        let model = Arc::new(Hungry { letters, bytes_per_text, most_at_once });
+        let store = options(MEMORY_BUDGET_MIN).embedder(Arc::clone(&model) as _).in_memory().unwrap();
+        (model, store)
+    };
+    let texts = || (0..100).map(|n| Document::new(format!("{n} a b c")).id(n.to_string()));
+    // Nothing is taken before the first text.
+    let (model, store) = with(1 << 20);
+    assert_eq!(share(&store.memory(), "embedding").0, 0);
+    store.add(texts()).unwrap();
+    let most = model.most_at_once.load(Ordering::Relaxed);
+    assert!((2..MEMORY_BUDGET_MIN >> 20).contains(&u64::try_from(most).unwrap()), "{most}");
+    let (bytes, _) = share(&store.memory(), "embedding");
+    assert_eq!(bytes, u64::try_from(most).unwrap() << 20);
+    assert_eq!(store.search(&Query::text("a b c").k(3)).unwrap().len(), 3);
+    assert_eq!(share(&store.memory(), "embedding").0, bytes, "a text alone needs no more");
+    // A model that is too large for the budget.
+    let (_, store) = with(MEMORY_BUDGET_MIN);
+    let error = store.add(texts()).unwrap_err();
+    let Error::Memory { what, needs, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((what.as_str(), *needs), ("the embedding model letters", MEMORY_BUDGET_MIN));
+    assert_eq!((store.count().unwrap(), share(&store.memory(), "embedding").0), (0, 0));
+    store.add([Document::from_vector(vec![1.0; 8]).id("a vector needs no model")]).unwrap();
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::onnx::{self, Attribute, Graph, Model, Node, OperatorSet, Tensor, Value};
 use super::weights::Weights;
+use crate::codec::to_u64;
 use crate::error::{Error, Result};
 
 /// The version of the ONNX format, and of its operators.
@@ -38,6 +39,22 @@ pub(super) struct BertConfig {
     position_embedding_type: Option<String>,
     #[serde(default)]
     is_decoder: bool,
+}
+
+impl BertConfig {
+    /// The bytes of the weights of all layers, without those of the words.
+    pub(super) fn layer_bytes(&self) -> u64 {
+        let (hidden, inner) = (to_u64(self.hidden_size), to_u64(self.intermediate_size));
+        let layer = hidden.saturating_mul(4 * hidden + 2 * inner);
+        layer.saturating_mul(4).saturating_mul(to_u64(self.num_hidden_layers))
+    }
+
+    /// The bytes of what a layer computes from so many tokens: its inputs, several times, and how each looks at each.
+    pub(super) fn computed_bytes(&self, tokens: u64) -> u64 {
+        let values = tokens.saturating_mul(8 * to_u64(self.hidden_size) + 2 * to_u64(self.intermediate_size));
+        let looks = tokens.saturating_mul(tokens).saturating_mul(to_u64(self.num_attention_heads));
+        values.saturating_add(looks.saturating_mul(2)).saturating_mul(4)
+    }
 }
 
 fn gelu() -> String {

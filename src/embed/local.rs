@@ -16,10 +16,14 @@ use super::chunking::{Chunking, Measure};
 use super::folder::{Folder, Network, Pooling};
 use super::models::Models;
 use super::{Embedder, Embeddings, Fit, ModelIdentity, runtime};
+use crate::codec::to_u64;
 use crate::error::{Error, Result};
 
 /// The texts that make it worth to wake another worker.
 const TEXTS_PER_WORKER: usize = 8;
+
+/// What the words of a tokenizer take, in bytes.
+const TOKENIZER_BYTES: u64 = 16 << 20;
 
 /// A model that needs more tokens than this for a character of some texts was not made for their language: it cuts words
 /// into letters, and finds little.
@@ -142,6 +146,11 @@ impl LocalModel {
         self.measure.tokens_per_char(sample)
     }
 
+    /// How many workers embed so many texts.
+    fn workers_for(&self, texts: usize) -> usize {
+        self.workers.len().min(texts.div_ceil(TEXTS_PER_WORKER))
+    }
+
     /// A worker with its session.
     fn worker(&self, n: usize) -> Result<MutexGuard<'_, Option<TextEmbedding>>> {
         let mut worker = self.workers[n].lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,7 +210,7 @@ impl Embedder for LocalModel {
         sized.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         let texts_in_order = sized.into_iter().map(|(_, place, text)| (place, text)).collect();
         let queue = Queue { texts: texts_in_order, next: AtomicUsize::new(0) };
-        let workers = self.workers.len().min(texts.len().div_ceil(TEXTS_PER_WORKER));
+        let workers = self.workers_for(texts.len());
         let done = thread::scope(|scope| {
             let queue = &queue;
             let others: Vec<_> = (1..workers).map(|n| scope.spawn(move || self.work(n, queue))).collect();
@@ -219,6 +228,13 @@ impl Embedder for LocalModel {
             vectors[place * dim..(place + 1) * dim].copy_from_slice(&vector);
         }
         Ok(Embeddings { vectors, truncated })
+    }
+
+    /// The tokenizer, and a session for each worker that is needed.
+    fn memory_bytes(&self, texts: usize) -> u64 {
+        to_u64(self.workers_for(texts))
+            .saturating_mul(self.folder.session_bytes())
+            .saturating_add(TOKENIZER_BYTES)
     }
 
     fn split(&self, text: &str) -> Vec<Range<usize>> {

@@ -100,9 +100,9 @@ pub trait Embedder: Send + Sync {
     /// `Embed` with the model's own error.
     fn embed(&self, texts: &[&str]) -> Result<Embeddings>;
 
-    /// The most anonymous memory that the model takes while it embeds, in bytes, which a store counts against its budget. By
-    /// default none is counted.
-    fn memory_bytes(&self) -> u64 {
+    /// The most anonymous memory that the model takes and keeps to embed so many texts at once, in bytes, which a store counts
+    /// against its budget: it gives fewer at once where that is less, and memory is short. By default none is counted.
+    fn memory_bytes(&self, _texts: usize) -> u64 {
         0
     }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Store;
 use super::vectors::NewVectors;
 use super::write::{ConflictPolicy, TxnState, WriteTxn, fresh_id};
 use crate::catalog::{self, DocumentRecord, PartRecord, Table, Tables};
@@ -39,7 +40,7 @@ impl WriteTxn {
             self.state.report.skipped += skipped;
         }
         if let Some(embedder) = store.embedder() {
-            self.state.report.truncated += to_u64(embed(embedder, &mut ready)?);
+            self.state.report.truncated += to_u64(embed(&store, embedder, &mut ready)?);
         }
         let dim = self.state.check_vectors(position, &mut ready)?;
         self.change(|tables, state| {
@@ -99,7 +100,7 @@ fn existing(
 }
 
 /// Computes the vectors that are missing; returns how many texts were cut.
-fn embed(embedder: &dyn Embedder, ready: &mut [Ready]) -> Result<usize> {
+fn embed(store: &Store, embedder: &dyn Embedder, ready: &mut [Ready]) -> Result<usize> {
     let mut texts = Vec::new();
     for document in ready.iter() {
         let text = document.document.text().unwrap_or_default();
@@ -110,13 +111,8 @@ fn embed(embedder: &dyn Embedder, ready: &mut [Ready]) -> Result<usize> {
     if texts.is_empty() {
         return Ok(0);
     }
-    let dim = embedder.identity().dim;
-    let embeddings = embedder.embed(&texts)?;
-    let (expected, found) = (texts.len() * dim, embeddings.vectors.len());
-    if expected != found || dim == 0 {
-        return Err(Error::Shape { what: format!("embedding of {} texts", texts.len()), expected, found });
-    }
-    let mut vectors = embeddings.vectors.chunks_exact(dim);
+    let embeddings = store.embed(embedder, &texts)?;
+    let mut vectors = embeddings.vectors.chunks_exact(embedder.identity().dim);
     for document in ready {
         for part in document.parts.iter_mut().filter(|part| part.vector.is_none()) {
             part.vector = vectors.next().map(<[f32]>::to_vec);

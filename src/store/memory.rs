@@ -220,6 +220,14 @@ impl Grant {
         Ok(())
     }
 
+    /// Grants so much in all, unless it is granted already.
+    ///
+    /// # Errors
+    /// As [`Grant::grow`].
+    pub(super) fn ensure(&mut self, what: impl Display, bytes: u64) -> Result<()> {
+        self.grow(what, bytes.saturating_sub(self.bytes))
+    }
+
     /// Grants so much in all; gives back what is more.
     ///
     /// # Errors

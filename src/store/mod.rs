@@ -5,6 +5,7 @@ mod background;
 mod check;
 mod compact;
 mod control;
+mod embedding;
 mod exchange;
 mod explain;
 mod fields;
@@ -120,8 +121,9 @@ struct Inner {
     /// What the last look at each index found.
     samples: Mutex<recall::Samples>,
     memory: Arc<Accountant>,
-    /// What is granted as long as the store is open.
-    _granted: Vec<Grant>,
+    /// What embedding models were granted, from their first texts on.
+    embedding: Mutex<Grant>,
+    _catalog: Grant,
 }
 
 impl Store {
@@ -159,10 +161,8 @@ impl Store {
 
     fn new(path: PathBuf, options: OpenOptions, file: OpenFile) -> Result<Self> {
         let memory = Accountant::new(options.budget());
-        let granted = vec![
-            memory.grant(Component::Catalog, "the page cache of the catalog", options.catalog_bytes())?,
-            memory.grant(Component::Embedding, "the embedding model", options.embedding_bytes())?,
-        ];
+        let catalog =
+            memory.grant(Component::Catalog, "the page cache of the catalog", options.catalog_bytes())?;
         let inner = Inner {
             path,
             options,
@@ -172,8 +172,9 @@ impl Store {
             merging: Mutex::new(()),
             ids: Ids::default(),
             samples: Mutex::default(),
+            embedding: Mutex::new(memory.nothing(Component::Embedding)),
             memory,
-            _granted: granted,
+            _catalog: catalog,
         };
         let store = Store { owner: Some(Owner::new()), inner: Arc::new(inner) };
         store.attach()?;

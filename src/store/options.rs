@@ -278,11 +278,6 @@ impl OpenOptions {
         self.cache_bytes() / 8 * 9 + CATALOG_BYTES
     }
 
-    /// What the embedding model takes.
-    pub(super) fn embedding_bytes(&self) -> u64 {
-        self.embedder.as_ref().map_or(0, |embedder| embedder.memory_bytes())
-    }
-
     /// The vectors that wait before they are sealed into a segment, in bytes.
     pub(super) fn tail_max(&self) -> usize {
         self.tail_bytes_max.min(crate::codec::to_usize(self.budget() / TAIL_PARTS))

@@ -54,7 +54,8 @@ fn of_vector(query: &Query, vector: &[f32]) -> Result<Request> {
 
 fn of_text(snapshots: &[&Snapshot], query: &Query) -> Result<Request> {
     let Target::Text { text, vector, fit } = &query.target else { return Ok(Request::default()) };
-    let embedder = snapshots.iter().find_map(|snapshot| snapshot.store().embedder());
+    let mut stores = snapshots.iter().map(|snapshot| snapshot.store());
+    let embedder = stores.find_map(|store| Some((store, store.embedder()?)));
     let (mode, note) = mode_of_text(snapshots, query, vector.is_some() || embedder.is_some());
     let words = words(snapshots, mode, |snapshot| Ok(TextQuery::parse(text, snapshot.text()?.analyzer()?)))?;
     let mut request = Request { mode, fit: *fit, note, words, ..Request::default() };
@@ -63,10 +64,10 @@ fn of_text(snapshots: &[&Snapshot], query: &Query) -> Result<Request> {
     }
     request.vector = match (vector, embedder) {
         (Some(vector), _) => Some(vector.clone()),
-        (None, Some(embedder)) => {
+        (None, Some((store, embedder))) => {
             let asked = to_embed(text, &request.words);
             request.fit = embedder.fit(asked);
-            Some(embedder.embed(&[asked])?.vectors)
+            Some(store.embed(embedder, &[asked])?.vectors)
         }
         (None, None) => return Err(no_model(snapshots)),
     };
@@ -148,16 +149,10 @@ pub(super) fn embed(snapshots: &[&Snapshot], queries: &mut [Query], embedder: &d
             asked.push((place, to_embed(text, &words).to_owned()));
         }
     }
-    if asked.is_empty() {
-        return Ok(());
-    }
+    let Some(first) = snapshots.first().filter(|_| !asked.is_empty()) else { return Ok(()) };
     let texts: Vec<&str> = asked.iter().map(|(_, text)| text.as_str()).collect();
-    let (vectors, dim) = (embedder.embed(&texts)?.vectors, embedder.identity().dim);
-    if dim == 0 || vectors.len() != texts.len() * dim {
-        let what = format!("vectors that {} gave", embedder.identity().name);
-        return Err(Error::Shape { what, expected: texts.len() * dim, found: vectors.len() });
-    }
-    for ((place, asked), made) in asked.iter().zip(vectors.chunks_exact(dim)) {
+    let vectors = first.store().embed(embedder, &texts)?.vectors;
+    for ((place, asked), made) in asked.iter().zip(vectors.chunks_exact(embedder.identity().dim)) {
         if let Target::Text { vector, fit, .. } = &mut queries[*place].target {
             (*vector, *fit) = (Some(made.to_vec()), embedder.fit(asked));
         }

@@ -130,7 +130,7 @@ impl Snapshot {
 
     /// The id of the document whose first row is `row`, which must exist.
     pub(super) fn document_id(&self, row: u64) -> Result<String> {
-        self.store().ids().get(row, || {
+        self.store().ids().get(row, self.store().accountant(), || {
             let found = self.txn.get(Table::Documents, &key(row))?;
             DocumentRecord::id_of(
                 &found.ok_or_else(|| Table::Documents.damage(&key(row), "the row is missing"))?,

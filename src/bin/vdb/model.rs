@@ -145,6 +145,10 @@ impl Embedder for Late {
         self.model()?.embed(texts)
     }
 
+    fn memory_bytes(&self, texts: usize) -> u64 {
+        self.model.get().map_or(0, |model| model.memory_bytes(texts))
+    }
+
     fn split(&self, text: &str) -> Vec<Range<usize>> {
         // A model that cannot be loaded says so when it is to embed.
         let Ok(model) = self.model() else { return std::iter::once(0..text.len()).collect() };
@@ -168,6 +172,10 @@ impl Embedder for Rehearsal {
     fn embed(&self, texts: &[&str]) -> vdb::Result<Embeddings> {
         let one = self.0.model()?.embed(&texts[..texts.len().min(1)])?;
         Ok(Embeddings { vectors: one.vectors.repeat(texts.len()), truncated: one.truncated })
+    }
+
+    fn memory_bytes(&self, texts: usize) -> u64 {
+        self.0.memory_bytes(texts.min(1))
     }
 
     fn split(&self, text: &str) -> Vec<Range<usize>> {

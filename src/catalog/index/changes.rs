@@ -7,7 +7,7 @@ use super::super::Rows;
 use super::super::record::{FieldRecord, IndexRecord};
 use super::super::table::Table;
 use super::super::write::Tables;
-use super::leaf::{self, OwnGroup};
+use super::leaf::{self, NewGroup, OwnGroup};
 use super::{LEFT_OUT, field, field_key, index, posting_key, put_index};
 use crate::error::{Error, Result};
 use crate::filter::{Entry, entries};
@@ -215,9 +215,10 @@ impl Changes {
                         .is_none_or(|end| posting_key(change.field, key(change), change.row) < *end)
             };
             let (here, after) = rest.split_at(rest.partition_point(is_inside).max(1));
+            let changes = here.iter().map(|change| (key(change), change.row, change.is_added));
             let groups =
-                merge(target.groups, here.iter().map(|change| (key(change), change.row, change.is_added)));
-            write_leaves(tables, first.field, &target.key, groups, target.exists)?;
+                merge(target.leaf.as_deref(), changes).map_err(|error| super::damage(&target.key, &error))?;
+            write_leaves(tables, first.field, &target.key, groups, target.leaf.is_some())?;
             rest = after;
         }
         Ok(())
@@ -234,8 +235,8 @@ fn damaged(row: u64, fault: &Fault) -> Error {
 /// The leaf that a posting belongs into.
 struct Target {
     key: Vec<u8>,
-    exists: bool,
-    groups: Vec<OwnGroup>,
+    /// As stored, if there is one.
+    leaf: Option<Vec<u8>>,
     /// The key of the next leaf of the field.
     end: Option<Vec<u8>>,
 }
@@ -244,14 +245,13 @@ impl Target {
     fn find(tables: &Tables<'_>, field: u32, at: &[u8]) -> Result<Self> {
         let prefix = field_key(field);
         let found = tables.floor(Table::Postings, at)?.filter(|key| key.starts_with(&prefix));
-        let mut target =
-            Target { key: prefix.to_vec(), exists: found.is_some(), groups: Vec::new(), end: None };
+        let mut target = Target { key: prefix.to_vec(), leaf: None, end: None };
         if let Some(key) = found {
             target.key = key;
         }
         tables.scan(Table::Postings, &target.key.clone(), &mut |key, value| {
             if key == target.key {
-                target.groups = leaf::decode(value).map_err(|error| super::damage(key, &error))?;
+                target.leaf = Some(value.to_vec());
                 return Ok(true);
             }
             target.end = Some(key.to_vec()).filter(|key| key.starts_with(&prefix));
@@ -261,19 +261,23 @@ impl Target {
     }
 }
 
-/// Applies changes in the order of (key, row) to groups in the order of keys.
-fn merge<'k>(groups: Vec<OwnGroup>, changes: impl Iterator<Item = (&'k [u8], u64, bool)>) -> Vec<OwnGroup> {
-    let mut merged: Vec<OwnGroup> = Vec::with_capacity(groups.len());
+/// Applies changes in the order of (key, row) to the groups of a leaf. Those that stay are neither read nor written anew.
+fn merge<'l, 'k>(
+    leaf: Option<&'l [u8]>,
+    changes: impl Iterator<Item = (&'k [u8], u64, bool)>,
+) -> Result<Vec<NewGroup<'l>>> {
+    let groups = leaf.map(leaf::rising).transpose()?.unwrap_or_default();
+    let mut merged: Vec<NewGroup<'l>> = Vec::with_capacity(groups.len() + 1);
     let mut groups = groups.into_iter().peekable();
     for (key, row, is_added) in changes {
-        if merged.last().is_none_or(|last| last.key != key) {
-            while let Some(group) = groups.next_if(|group| group.key.as_slice() < key) {
-                merged.push(group);
+        if merged.last().is_none_or(|last| last.key() != key) {
+            while let Some(group) = groups.next_if(|group| group.key < key) {
+                merged.push(NewGroup::Stored(group));
             }
-            let fresh = || OwnGroup { key: key.to_vec(), rows: roaring::RoaringTreemap::new() };
-            merged.push(groups.next_if(|group| group.key == key).unwrap_or_else(fresh));
+            let rows = groups.next_if(|group| group.key == key).map(|group| group.rows()).transpose()?;
+            merged.push(NewGroup::Changed(OwnGroup { key: key.to_vec(), rows: rows.unwrap_or_default() }));
         }
-        if let Some(group) = merged.last_mut() {
+        if let Some(NewGroup::Changed(group)) = merged.last_mut() {
             if is_added {
                 group.rows.insert(row);
             } else {
@@ -281,9 +285,9 @@ fn merge<'k>(groups: Vec<OwnGroup>, changes: impl Iterator<Item = (&'k [u8], u64
             }
         }
     }
-    merged.extend(groups);
-    merged.retain(|group| !group.rows.is_empty());
-    merged
+    merged.extend(groups.map(NewGroup::Stored));
+    merged.retain(|group| !matches!(group, NewGroup::Changed(group) if group.rows.is_empty()));
+    Ok(merged)
 }
 
 /// Writes groups in place of the leaf at `key`.
@@ -291,7 +295,7 @@ fn write_leaves(
     tables: &mut Tables<'_>,
     field: u32,
     key: &[u8],
-    groups: Vec<OwnGroup>,
+    groups: Vec<NewGroup<'_>>,
     exists: bool,
 ) -> Result<()> {
     if groups.is_empty() {

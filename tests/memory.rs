@@ -40,7 +40,7 @@ fn text(random: &mut Random, n: usize) -> String {
     for _ in 0..n % 9 {
         let syllable = || char::from_u32(0xac00 + u32::try_from(random.below(3000)).unwrap());
         text.extend(std::iter::repeat_with(syllable).take(4).flatten());
-        text += &format!(" w{} ", random.below(20_000));
+        text.extend([" w", &random.below(20_000).to_string(), " "]);
     }
     text
 }

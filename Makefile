@@ -67,7 +67,7 @@ native-torch: setup
 	.local/torch/bin/pip install --quiet --requirement tests/python/requirements.txt torch
 	.local/torch/bin/python tests/python/beside_others.py target/release/examples/libin_python.so torch
 
-# Flips every byte of a small store with several masks: two million files, hours.
+# Flips every byte of a small store with several masks, and cuts it at every length: nearly three million files, hours.
 corrupt: setup
 	VDB_CORRUPT=all cargo test $(CARGO_FLAGS) --test main -- --exact corrupt::damage_is_an_error_or_changes_no_answer --nocapture
 

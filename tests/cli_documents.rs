@@ -35,8 +35,15 @@ fn adding_texts() {
     assert_eq!(
         ran.picture(),
         "out| added x\nout| added y\nout| 2 documents added, 0 updated, 2 parts\n\
-         err| vdb: warning: 2 texts without a vector, for the store has no model: `get`, `list` and filters find \
-         such documents, `search` does not\nexit 0"
+         err| vdb: warning: 2 texts without a vector, for the store has no model: `search` finds such documents by \
+         their words alone\nexit 0"
+    );
+    let ran =
+        scene.vdb(&["add", "off.vdb", "one", "--id", "x", "--model", "none", "--text", "off", "--quiet"]);
+    assert_eq!(
+        ran.stderr,
+        "vdb: warning: 1 text without a vector, for the store has no model: `get`, `list` and filters find such \
+         documents, `search` does not\n"
     );
     let store = Store::open(scene.path("a.vdb")).unwrap();
     assert_eq!(store.get("y").unwrap().unwrap().metadata_ref().as_json(), r#"{"n":1.0}"#);

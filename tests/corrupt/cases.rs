@@ -9,7 +9,7 @@ use crate::util::Random;
 /// is mostly zeros under one checksum.
 const HEAD_STRIDE: usize = 409;
 const DATA_STRIDE: usize = 31;
-/// Bytes between two cuts.
+/// Bytes between two cuts of the quick run.
 const CUT_STEP: usize = 512;
 /// One case in so many opens the file for writing, and checks it.
 const WRITER_EVERY: usize = 5;
@@ -88,7 +88,8 @@ pub(super) fn list(whole: &[u8], all: bool) -> Vec<Case> {
             damages.push(Damage::Flip { at, mask: mask() });
         }
     }
-    damages.extend((0..whole.len()).step_by(CUT_STEP).map(|len| Damage::Cut { len }));
+    let cut_step = if all { 1 } else { CUT_STEP };
+    damages.extend((0..whole.len()).step_by(cut_step).map(|len| Damage::Cut { len }));
     damages.extend((0..whole.len()).step_by(head::PAGE).map(|at| Damage::Zero { at }));
     damages
         .into_iter()

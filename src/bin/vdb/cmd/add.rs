@@ -59,13 +59,16 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let report = txn.commit()?;
     drop(control);
     merging::merge(&store, report.parts, output);
+    let finds_words = store.snapshot()?.has_text_index();
     store.close()?;
     if bare > 0 {
         let texts = super::counted(bare, "text");
-        output.warning(format_args!(
-            "{texts} without a vector, for the store has no model: `get`, `list` and filters find such documents, \
-             `search` does not"
-        ));
+        let found = if finds_words {
+            "`search` finds such documents by their words alone"
+        } else {
+            "`get`, `list` and filters find such documents, `search` does not"
+        };
+        output.warning(format_args!("{texts} without a vector, for the store has no model: {found}"));
     }
     print(&report, started, output)?;
     Ok(Exit::Done)

@@ -35,8 +35,8 @@ pub(crate) fn segment_max(budget: u64) -> u64 {
 }
 
 impl Postings {
-    /// Whether they are to become a segment.
+    /// Whether they are to become a segment: then there is room for one more text of the usual length.
     pub(crate) fn is_full(&self, max: u64) -> bool {
-        self.bytes() >= to_usize(max)
+        self.bytes() >= to_usize(max - max / 8)
     }
 }

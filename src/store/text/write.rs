@@ -137,8 +137,9 @@ impl NewText {
         let (Some(analyzer), Some(text)) = (&self.analyzer, &document.text) else { return Ok(()) };
         let grant = &mut self.grant;
         let mut room = |bytes: u64| {
-            grant.resize("indexing so long a text", memory::write_bytes(2 * bytes))?;
-            Ok(2 * bytes)
+            let more = bytes + bytes / 4;
+            grant.resize("indexing so long a text", memory::write_bytes(more))?;
+            Ok(more)
         };
         let added = self.postings.add_within(analyzer, row, text, self.postings_max, &mut room);
         self.is_broken |= added.is_err();

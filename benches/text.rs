@@ -112,18 +112,26 @@ fn filled(
     Ok((store, seconds, bytes))
 }
 
-const MODES: [Mode; 3] = [Mode::Text, Mode::Vector, Mode::Hybrid];
+/// What is asked of each query: the ten best in each mode, and the halves of a hybrid search, which are the hundred best of each side.
+const ASKED: [(&str, Mode, usize); 5] = [
+    ("text", Mode::Text, 10),
+    ("vector", Mode::Vector, 10),
+    ("hybrid", Mode::Hybrid, 10),
+    ("text half", Mode::Text, 100),
+    ("vector half", Mode::Vector, 100),
+];
 
-/// Milliseconds of each query in each mode, one after the other in turns.
-fn times(store: &Store, queries: &[(String, Vec<f32>)]) -> Result<[Vec<f64>; 3], vdb::Error> {
+/// Milliseconds of each query, asked in all these ways in turns.
+fn times(store: &Store, queries: &[(String, Vec<f32>)]) -> Result<[Vec<f64>; ASKED.len()], vdb::Error> {
     let snapshot = store.snapshot()?;
-    let mut times = [const { Vec::new() }; 3];
+    let mut times = [const { Vec::new() }; ASKED.len()];
     for (text, vector) in queries {
-        for (mode, times) in MODES.into_iter().zip(&mut times) {
+        for ((_, mode, k), times) in ASKED.into_iter().zip(&mut times) {
             let query = match mode {
                 Mode::Vector => Query::vector(vector.clone()),
                 _ => Query::text(text).with_vector(vector.clone()).mode(mode),
             };
+            let query = if k == 10 { query } else { query.k(k).ids_only() };
             times.push(time(|| snapshot.search(&query))?.0 * 1e3);
         }
     }
@@ -165,12 +173,12 @@ fn measure(report: &Report, name: &str, language: Language) -> Result<Measured, 
     times(&store, &queries)?;
     let times = times(&store, &queries)?;
     report.line(format!("{:<12}{:>10}{:>10}", "query, ms", "median", "p99"))?;
-    for (mode, times) in MODES.iter().zip(&times) {
+    for ((name, ..), times) in ASKED.iter().zip(&times) {
         let at = |part| percentile(times.iter().copied(), part);
-        report.line(format!("{:<12}{:>10.3}{:>10.3}", mode.name(), at(0.5), at(0.99)))?;
+        report.line(format!("{name:<12}{:>10.3}{:>10.3}", at(0.5), at(0.99)))?;
     }
-    let [text, vector, hybrid] = times.map(median);
-    Ok(Measured { per_second, text_ms: text, hybrid_ratio: hybrid / text.max(vector) })
+    let [text, _, hybrid, text_half, vector_half] = times.map(median);
+    Ok(Measured { per_second, text_ms: text, hybrid_ratio: hybrid / text_half.max(vector_half) })
 }
 
 /// The ratio of a commit of one document with text and five fields to appending a page and syncing it.
@@ -213,11 +221,11 @@ fn main() -> Outcome {
     let korean = measure(&report, "Korean", Language::Korean)?;
     let ratio = commits(&report)?;
     report.line(format!(
-        "Korean beside it: {:.0} documents/s, text {:.3} ms, hybrid {:.2} times the slower side",
+        "Korean beside it: {:.0} documents/s, text {:.3} ms, hybrid {:.2} times the slower half",
         korean.per_second, korean.text_ms, korean.hybrid_ratio
     ))?;
     report.at_most("English, text, median ms", english.text_ms, TEXT_MS_MAX);
-    report.at_most("English, hybrid / slower side", english.hybrid_ratio, HYBRID_RATIO_MAX);
+    report.at_most("English, hybrid / slower half", english.hybrid_ratio, HYBRID_RATIO_MAX);
     report.at_least("English, documents indexed per second", english.per_second, INDEXED_PER_SECOND_MIN);
     report.at_most("commit with text and five fields / append and sync", ratio, COMMIT_RATIO_MAX);
     report.finish()

@@ -20,7 +20,9 @@ use crate::text::query::TextQuery;
 const OPERATIONS: usize = 300;
 const SECTOR: usize = 512;
 /// One image in so many is crashed again while it is recovered.
-const RECOVERY_EVERY: usize = 200;
+const RECOVERY_EVERY: usize = 300;
+/// The image of one operation in so many is checked byte by byte, and searched.
+const DEEP_EVERY: usize = 4;
 /// A mistake that makes so many images fail has been noticed.
 const FAILURES_ENOUGH: usize = 10;
 
@@ -74,7 +76,7 @@ fn fates<'a>(pending: &[&'a Op], random: &mut Random) -> Vec<(Fate, Vec<Cow<'a, 
     }
     let one = if random.below(2) == 0 { *last } else { pending[random.below(pending.len())] };
     all.push(("only one", borrowed(&[one])));
-    if random.below(4) == 0 {
+    if random.below(8) == 0 {
         let some: Vec<&Op> = pending.iter().copied().filter(|_| random.below(2) == 0).collect();
         all.push(("some", borrowed(&some)));
     }
@@ -190,7 +192,11 @@ fn crash(recorded: &Recorded, outcome: &Outcome, part: usize, parts: usize) {
         for (n, (fate, chosen)) in fates(&pending, &mut random).into_iter().enumerate() {
             build(&mut image, &durable, &chosen);
             let again = ((at + n) % RECOVERY_EVERY == 0).then(|| image.clone());
-            let ops = outcome.note(at, fate, verify(&mut image, allowed, n == 0));
+            let ops = outcome.note(
+                at,
+                fate,
+                verify(&mut image, allowed, n == 0 && (at / parts).is_multiple_of(DEEP_EVERY)),
+            );
             if let Some(crashed) = again {
                 crash_recovery(crashed, &ops, allowed, outcome, at, &mut random);
             }

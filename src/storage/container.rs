@@ -433,9 +433,11 @@ impl Container {
         Ok(self.map().map_err(self.io("read"))?.movable())
     }
 
-    /// Gives back pages that no commit has named.
+    /// Gives back pages that no commit has named; in a forked child, where they are not ours, does nothing.
     pub(crate) fn release(&self, run: Run) {
-        hold(&self.state).space.release(run);
+        if self.is_ours() {
+            hold(&self.state).space.release(run);
+        }
     }
 
     /// Gives back the pages of a blob that the transaction just committed has dropped.
@@ -483,6 +485,10 @@ impl Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
+        // In a forked child a thread of the parent may hold the mutex for ever.
+        if !self.container.is_ours() {
+            return;
+        }
         let mut pins = hold(&self.container.pins);
         if let Some(count) = pins.get_mut(&self.transaction) {
             *count -= 1;

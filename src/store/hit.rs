@@ -58,7 +58,6 @@ pub(super) fn short_hit(snapshot: &Snapshot, ranked: Ranked) -> Result<Hit> {
 
 /// Reads the documents of a ranking.
 pub(super) struct HitReader<'a> {
-    snapshots: &'a [&'a Snapshot],
     words: &'a [TextQuery],
     /// Of each snapshot, once it is needed.
     telling: Vec<Option<TellingParts<'a>>>,
@@ -66,12 +65,12 @@ pub(super) struct HitReader<'a> {
 
 impl<'a> HitReader<'a> {
     /// `words` are those of the query, for each snapshot.
-    pub(super) fn new(snapshots: &'a [&'a Snapshot], words: &'a [TextQuery]) -> Self {
-        HitReader { snapshots, words, telling: words.iter().map(|_| None).collect() }
+    pub(super) fn new(words: &'a [TextQuery]) -> Self {
+        HitReader { words, telling: words.iter().map(|_| None).collect() }
     }
 
-    pub(super) fn hit(&mut self, ranked: Ranked) -> Result<Hit> {
-        let snapshot = self.snapshots.get(ranked.source).ok_or_else(|| no_part(&ranked.owner, 0))?;
+    /// Reads a document of a snapshot.
+    pub(super) fn hit(&mut self, snapshot: &'a Snapshot, ranked: Ranked) -> Result<Hit> {
         let record = snapshot.record(ranked.owner)?;
         let part = match ranked.row {
             Some(row) => row - ranked.owner,
@@ -79,7 +78,10 @@ impl<'a> HitReader<'a> {
         };
         let span = record.parts.get(to_usize(part));
         let span = span.map(|part| to_usize(part.start.into())..to_usize(part.end.into()));
-        let span = span.ok_or_else(|| no_part(&record.id, part))?;
+        let span = span.ok_or_else(|| {
+            let detail = format!("part {part} was found and does not exist");
+            Error::corrupt(format!("document {:?}", record.id), 0, detail)
+        })?;
         let metric = snapshot.view().metric;
         Ok(Hit {
             id: record.id,
@@ -107,11 +109,6 @@ impl<'a> HitReader<'a> {
         };
         Ok(telling.best(record))
     }
-}
-
-fn no_part(document: &impl std::fmt::Debug, part: u64) -> Error {
-    let detail = format!("part {part} was found and does not exist");
-    Error::corrupt(format!("document {document:?}"), 0, detail)
 }
 
 /// The part of a document whose vector has the largest cosine with `vector`: the cosine, and that vector.

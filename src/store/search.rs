@@ -71,10 +71,10 @@ pub(super) fn search(snapshots: &[&Snapshot], query: &Query) -> Result<Explained
         None => ranked,
     };
     let (mut hits, mut sources) = (Vec::new(), Vec::new());
-    let mut reader = HitReader::new(snapshots, &request.words);
+    let mut reader = HitReader::new(&request.words);
     for one in chosen.into_iter().take(query.k) {
         if let Some(snapshot) = snapshots.get(one.source) {
-            hits.push(if query.ids_only { short_hit(snapshot, one)? } else { reader.hit(one)? });
+            hits.push(if query.ids_only { short_hit(snapshot, one)? } else { reader.hit(snapshot, one)? });
             sources.push(one.source);
         }
     }
@@ -184,9 +184,7 @@ impl Searcher<'_> {
         };
         let prepared = VectorQuery::new(view.metric, vector)?;
         let Some(dim) = view.dim() else { return Ok(Vec::new()) };
-        if vector.len() != dim {
-            return Err(Error::Shape { what: "query vector".into(), expected: dim, found: vector.len() });
-        }
+        prepared.check_dim(dim)?;
         let selection = match self.allowed.get(source) {
             Some(Some(rows)) => Selection::Only(rows),
             _ if view.dead.is_empty() => Selection::All,

@@ -50,11 +50,7 @@ fn place(n: usize) -> u32 {
 impl Postings {
     /// Adds a row, which is greater than those before.
     pub(crate) fn add(&mut self, analyzer: &Analyzer, row: u64, text: &str) {
-        let doc = place(self.rows.len());
-        let positions = analyzer.analyze(text, Purpose::Index, &mut |token| {
-            self.push(doc, token.term, token.position);
-        });
-        self.end(row, positions);
+        self.fill(analyzer, row, text, &mut |_| true);
     }
 
     /// As [`Postings::add`], with memory for `allowed` bytes of postings; `room` is told when they take more, and answers what is
@@ -70,26 +66,29 @@ impl Postings {
         mut allowed: u64,
         room: &mut dyn FnMut(u64) -> Result<u64>,
     ) -> Result<()> {
-        let doc = place(self.rows.len());
         let mut refused = None;
-        let positions = analyzer.analyze(text, Purpose::Index, &mut |token| {
-            if refused.is_some() {
-                return;
-            }
-            self.push(doc, token.term, token.position);
-            let bytes = to_u64(self.bytes());
+        self.fill(analyzer, row, text, &mut |bytes| {
             if bytes > allowed {
                 match room(bytes) {
                     Ok(more) => allowed = more,
                     Err(error) => refused = Some(error),
                 }
             }
+            refused.is_none()
         });
-        self.end(row, positions);
         refused.map_or(Ok(()), Err)
     }
 
-    fn end(&mut self, row: u64, positions: u32) {
+    /// Adds a row; `go_on` is told after each term what the postings take, and answers whether to take more terms.
+    fn fill(&mut self, analyzer: &Analyzer, row: u64, text: &str, go_on: &mut dyn FnMut(u64) -> bool) {
+        let doc = place(self.rows.len());
+        let mut goes_on = true;
+        let positions = analyzer.analyze(text, Purpose::Index, &mut |token| {
+            if goes_on {
+                self.push(doc, token.term, token.position);
+                goes_on = go_on(to_u64(self.bytes()));
+            }
+        });
         self.rows.push(row);
         self.norms.push(norm(positions));
     }

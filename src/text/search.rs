@@ -63,11 +63,10 @@ pub(crate) fn search(
     offer: &mut Offer<'_>,
 ) -> Result<()> {
     let statistics = Statistics::of(corpus, clauses)?;
-    if clauses.is_empty() || statistics.is_empty() {
+    let Clauses { ranked } = Clauses::weighed(corpus, &statistics, clauses)?;
+    if ranked.is_empty() {
         return Ok(());
     }
-    let ranked: Vec<Ranked> =
-        clauses.iter().map(|clause| Ranked::new(corpus, &statistics, clause)).collect::<Result<_>>()?;
     let union = union(&ranked, &statistics)?;
     let mut floor = f32::NEG_INFINITY;
     for segment in corpus.segments {
@@ -234,9 +233,13 @@ pub(crate) struct Clauses {
 impl Clauses {
     /// Looks up how rare the clauses are in the corpus.
     pub(crate) fn new(corpus: &Corpus<'_>, clauses: &[Clause]) -> Result<Self> {
-        let statistics = Statistics::of(corpus, clauses)?;
+        Self::weighed(corpus, &Statistics::of(corpus, clauses)?, clauses)
+    }
+
+    /// None where there is nothing to be found.
+    fn weighed(corpus: &Corpus<'_>, statistics: &Statistics, clauses: &[Clause]) -> Result<Self> {
         let asked = if statistics.is_empty() { &[] } else { clauses };
-        let ranked = asked.iter().map(|clause| Ranked::new(corpus, &statistics, clause));
+        let ranked = asked.iter().map(|clause| Ranked::new(corpus, statistics, clause));
         Ok(Clauses { ranked: ranked.collect::<Result<_>>()? })
     }
 

@@ -257,8 +257,12 @@ impl Query {
         Ok(Query { metric, kernel })
     }
 
-    fn check_dim(&self, block: &Block<'_>) -> Result<()> {
-        let (expected, found) = (block.dim, self.kernel.query().len());
+    /// Refuses vectors of so many values unless the query has as many.
+    ///
+    /// # Errors
+    /// `Shape`.
+    pub(crate) fn check_dim(&self, expected: usize) -> Result<()> {
+        let found = self.kernel.query().len();
         if expected == found {
             Ok(())
         } else {
@@ -339,7 +343,7 @@ pub(crate) fn scan(
     owner: &dyn Fn(u64) -> u64,
     top: &mut TopK,
 ) -> Result<()> {
-    query.check_dim(block)?;
+    query.check_dim(block.dim)?;
     if block.len() == 0 {
         return Ok(());
     }
@@ -387,7 +391,7 @@ pub(crate) fn scan_positions(
     owner: &dyn Fn(u64) -> u64,
     top: &mut TopK,
 ) -> Result<()> {
-    query.check_dim(block)?;
+    query.check_dim(block.dim)?;
     scan_picked(block, query, positions, owner, top);
     Ok(())
 }

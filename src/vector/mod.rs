@@ -10,6 +10,7 @@ pub(crate) mod kernel;
 pub(crate) mod parallel;
 pub(crate) mod rows;
 pub(crate) mod segment;
+mod table;
 pub(crate) mod tail;
 pub(crate) mod tiers;
 pub(crate) mod topk;

@@ -146,7 +146,8 @@ impl Embedder for Late {
     }
 
     fn memory_bytes(&self, texts: usize) -> u64 {
-        self.model.get().map_or(0, |model| model.memory_bytes(texts))
+        // Asked before the first text is embedded; a model that cannot be loaded says so then.
+        self.model().map_or(0, |model| model.memory_bytes(texts))
     }
 
     fn split(&self, text: &str) -> Vec<Range<usize>> {

@@ -3,13 +3,14 @@
 use roaring::RoaringTreemap;
 
 use super::kernel::CodeQuery;
-use super::sections::{ALIGNMENT, Sections, Shape};
+use super::sections::{Sections, Shape};
 use super::{Width, index};
 use crate::codec::{to_u64, to_usize};
 use crate::error::Result;
 use crate::metric::Metric;
 use crate::vector::exact::{Block, Query, Selection, scan, scan_positions};
 use crate::vector::hnsw::{CURVE_BYTES, Curve, PART_BYTES, Sums, sample};
+use crate::vector::table::ALIGNMENT;
 use crate::vector::topk::TopK;
 
 /// The nearest rows that are wanted of each search.
@@ -84,7 +85,7 @@ impl Aligned<'_> {
     }
 
     fn align(&mut self) -> Result<()> {
-        let missing = self.len.next_multiple_of(ALIGNMENT) - self.len;
+        let missing = self.len.next_multiple_of(to_u64(ALIGNMENT)) - self.len;
         self.put(&vec![0; to_usize(missing)])
     }
 

@@ -7,7 +7,7 @@ use super::Width;
 use super::kernel::CodeQuery;
 use super::scan::{Found, Scan, Scorer};
 use super::sections::{Sections, Shape};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::Bytes;
 use crate::vector::exact::{Query, Selection};
 use crate::vector::faiss_stream::Quantised;
@@ -72,10 +72,7 @@ impl CodeIndex {
         threads: NonZero<usize>,
     ) -> Result<Found> {
         let Shape { width, metric, dim, .. } = self.shape();
-        let (expected, found) = (dim, query.vector().len());
-        if expected != found {
-            return Err(Error::Shape { what: "query vector".into(), expected, found });
-        }
+        query.check_dim(dim)?;
         let codes = CodeQuery::new(metric, query.vector(), width, self.sections.ranges(&self.bytes)?);
         let scan = Scan {
             scorer: Scorer::Codes(codes, self.sections.squares(&self.bytes)?),

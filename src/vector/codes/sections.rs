@@ -1,16 +1,13 @@
 //! The layout of a blob of codes: a header, then sections that begin at multiples of 64 bytes.
 #![deny(clippy::indexing_slicing)]
 
-use std::ops::Range;
-
 use super::Width;
-use crate::codec::{to_u64, to_usize, u32_at, u64_at};
+use crate::codec::{to_usize, u64_at};
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
 use crate::metric::Metric;
 use crate::vector::hnsw::CURVE_BYTES;
-
-const _: () = assert!(cfg!(target_endian = "little"), "sections are mapped as they are stored");
+use crate::vector::table::{Header, Table, corrupt};
 
 /// The first bytes of a blob of codes.
 pub(crate) const MAGIC: &[u8; 8] = b"vdbcode\n";
@@ -24,7 +21,6 @@ const ROWS_OFFSET: usize = DIM_OFFSET + size_of::<u32>();
 const TABLE_OFFSET: usize = ROWS_OFFSET + size_of::<u64>();
 const SECTIONS: usize = 4;
 const HEADER_BYTES: usize = 128;
-pub(super) const ALIGNMENT: u64 = 64;
 /// The most rows, as of a graph.
 const ROWS_MAX: usize = (1 << 31) - 1;
 
@@ -45,7 +41,7 @@ pub(crate) struct Shape {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sections {
     shape: Shape,
-    ranges: [Range<usize>; SECTIONS],
+    table: Table<SECTIONS>,
 }
 
 impl Sections {
@@ -59,13 +55,7 @@ impl Sections {
     }
 
     fn lay_out(shape: Shape) -> Self {
-        let mut end = HEADER_BYTES;
-        let ranges = shape.lengths().map(|length| {
-            let start = end.next_multiple_of(to_usize(ALIGNMENT));
-            end = start.saturating_add(length);
-            start..end
-        });
-        Sections { shape, ranges }
+        Sections { shape, table: Table::lay_out(HEADER_BYTES, shape.lengths()) }
     }
 
     /// Reads a header. Checks that it makes sense and that the sections lie in the blob; reads none of them.
@@ -73,18 +63,8 @@ impl Sections {
     /// # Errors
     /// `Corrupt` naming the field, what was expected and what was found; `Version`.
     pub(super) fn open(bytes: &[u8]) -> Result<Self> {
-        let corrupt = |offset: usize, detail: String| Error::corrupt("index", to_u64(offset), detail);
-        let number = |offset: usize| {
-            u32_at(bytes, offset).ok_or_else(|| corrupt(offset, format!("it ends at byte {}", bytes.len())))
-        };
-        if bytes.get(..MAGIC.len()) != Some(MAGIC) {
-            return Err(corrupt(0, "it does not begin as an index".into()));
-        }
-        let version = number(VERSION_OFFSET)?;
-        if version != VERSION {
-            let found = format!("index {version}");
-            return Err(Error::Version { found, oldest: VERSION, newest: VERSION });
-        }
+        let header = Header::open(bytes, MAGIC, VERSION)?;
+        let number = |offset: usize| header.number(offset);
         let (width, metric) = (number(WIDTH_OFFSET)?, number(METRIC_OFFSET)?);
         let shape = Shape {
             width: Width::ALL
@@ -98,17 +78,7 @@ impl Sections {
         };
         shape.check().map_err(|detail| corrupt(DIM_OFFSET, detail))?;
         let sections = Self::lay_out(shape);
-        for (place, range) in sections.ranges.iter().enumerate() {
-            let at = TABLE_OFFSET + 16 * place;
-            let found = (u64_at(bytes, at), u64_at(bytes, at + 8));
-            let expected = (to_u64(range.start), to_u64(range.len()));
-            if found != (Some(expected.0), Some(expected.1)) || range.end > bytes.len() {
-                let len = bytes.len();
-                let detail =
-                    format!("section {place} is at {found:?}, expected {expected:?} of {len} bytes in all");
-                return Err(corrupt(at, detail));
-            }
-        }
+        sections.table.check(bytes, TABLE_OFFSET)?;
         Ok(sections)
     }
 
@@ -119,7 +89,7 @@ impl Sections {
 
     /// The length of the blob.
     pub(super) fn len(&self) -> usize {
-        self.ranges.last().map_or(0, |range| range.end)
+        self.table.len()
     }
 
     /// The header.
@@ -132,40 +102,29 @@ impl Sections {
         for value in fields {
             header.extend_from_slice(&value.to_le_bytes());
         }
-        for range in &self.ranges {
-            header.extend_from_slice(&to_u64(range.start).to_le_bytes());
-            header.extend_from_slice(&to_u64(range.len()).to_le_bytes());
-        }
+        self.table.write(&mut header);
         header.resize(HEADER_BYTES, 0);
         header
     }
 
-    fn section<'a, T: bytemuck::AnyBitPattern>(&self, bytes: &'a [u8], place: usize) -> Result<&'a [T]> {
-        let found = self.ranges.get(place).and_then(|range| bytes.get(range.clone()));
-        let section = found.ok_or_else(|| {
-            Error::corrupt("index", 0, format!("section {place} is past its {} bytes", bytes.len()))
-        })?;
-        bytemuck::try_cast_slice(section).map_err(|error| Error::corrupt("index", 0, error.to_string()))
-    }
-
     /// The least value of each dimension, then the width of the range of each.
     pub(super) fn ranges<'a>(&self, bytes: &'a [u8]) -> Result<&'a [f32]> {
-        self.section(bytes, 0)
+        self.table.section(bytes, 0)
     }
 
     /// The codes, row by row.
     pub(super) fn codes<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
-        self.section(bytes, 1)
+        self.table.section(bytes, 1)
     }
 
     /// What each row alone adds to its squared distance; empty but for L2.
     pub(super) fn squares<'a>(&self, bytes: &'a [u8]) -> Result<&'a [f32]> {
-        self.section(bytes, 2)
+        self.table.section(bytes, 2)
     }
 
     /// The recall curve, as stored.
     pub(super) fn curve<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
-        self.section(bytes, 3)
+        self.table.section(bytes, 3)
     }
 }
 

@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{Codes, Curve, Sections, Shape};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::Metric;
 use crate::storage::Bytes;
 use crate::vector::codes::{CodeQuery, Found, Scan, Scorer, Width, square};
@@ -111,10 +111,7 @@ impl Index {
         threads: NonZero<usize>,
     ) -> Result<Found> {
         let shape = self.shape();
-        let (expected, found) = (shape.dim, query.vector().len());
-        if expected != found {
-            return Err(Error::Shape { what: "query vector".into(), expected, found });
-        }
+        query.check_dim(shape.dim)?;
         let (codes, bytes) = (self.sections.codes(&self.bytes)?, shape.codes.bytes(shape.dim));
         let scorer = match shape.codes {
             Codes::F32 => return Ok(Found::default()),
@@ -143,10 +140,7 @@ impl Index {
     /// `Corrupt` for links that lead nowhere; `Shape` for a query of another size; `Native`; `Unavailable` after a fork.
     pub(crate) fn near(&self, query: &Query, wanted: Wanted) -> Result<(Vec<Near>, u64)> {
         let shape = self.shape();
-        let (expected, found) = (shape.dim, query.vector().len());
-        if expected != found {
-            return Err(Error::Shape { what: "query vector".into(), expected, found });
-        }
+        query.check_dim(shape.dim)?;
         if shape.rows == 0 || wanted.candidates == 0 {
             return Ok((Vec::new(), 0));
         }

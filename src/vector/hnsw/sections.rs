@@ -4,12 +4,11 @@
 use std::ops::Range;
 
 use super::Codes;
-use crate::codec::{to_u64, to_usize, u32_at, u64_at};
+use crate::codec::{to_u64, to_usize, u64_at};
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
 use crate::metric::Metric;
-
-const _: () = assert!(cfg!(target_endian = "little"), "sections are mapped as they are stored");
+use crate::vector::table::{ALIGNMENT, Header, Table, corrupt};
 
 /// The first bytes of an index blob.
 pub(crate) const MAGIC: &[u8; 8] = b"vdbhnsw\n";
@@ -27,7 +26,6 @@ const MAX_LEVEL_OFFSET: usize = ENTRY_POINT_OFFSET + size_of::<u32>();
 const TABLE_OFFSET: usize = MAX_LEVEL_OFFSET + size_of::<u32>() + 16;
 const SECTIONS: usize = 5;
 const HEADER_BYTES: usize = 192;
-const ALIGNMENT: usize = 64;
 /// The places of sections in the table.
 const LINKS_SECTION: usize = 1;
 const CODES_SECTION: usize = 3;
@@ -89,7 +87,7 @@ impl Shape {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sections {
     shape: Shape,
-    ranges: [Range<usize>; SECTIONS],
+    table: Table<SECTIONS>,
 }
 
 /// What a build writes besides the codes, which it wrote before.
@@ -112,14 +110,8 @@ impl Sections {
     }
 
     fn lay_out(shape: Shape, links: usize) -> Self {
-        let lengths = shape.lengths(links);
-        let mut end = HEADER_BYTES;
-        let ranges = lengths.map(|length| {
-            let start = end.next_multiple_of(ALIGNMENT);
-            end = start + length;
-            start..end
-        });
-        Sections { shape, ranges }
+        let table = Table::lay_out(HEADER_BYTES, shape.lengths(links));
+        Sections { shape, table }
     }
 
     /// Reads a header. Checks that it makes sense and that the sections lie in the blob; reads none of them.
@@ -127,21 +119,8 @@ impl Sections {
     /// # Errors
     /// `Corrupt` naming the field, what was expected and what was found; `Version`.
     pub(crate) fn open(bytes: &[u8]) -> Result<Self> {
-        let corrupt = |offset: usize, detail: String| Error::corrupt("index", to_u64(offset), detail);
-        let number = |offset: usize| {
-            u32_at(bytes, offset).ok_or_else(|| corrupt(offset, format!("it ends at byte {}", bytes.len())))
-        };
-        if bytes.get(..MAGIC.len()) != Some(MAGIC) {
-            return Err(corrupt(0, "it does not begin as an index".into()));
-        }
-        let version = number(VERSION_OFFSET)?;
-        if version != VERSION {
-            return Err(Error::Version {
-                found: format!("index {version}"),
-                oldest: VERSION,
-                newest: VERSION,
-            });
-        }
+        let header = Header::open(bytes, MAGIC, VERSION)?;
+        let number = |offset: usize| header.number(offset);
         let signed = |offset: usize| number(offset).map(u32::cast_signed);
         let codes = signed(CODES_OFFSET)?;
         let metric = number(METRIC_OFFSET)?;
@@ -161,21 +140,10 @@ impl Sections {
         };
         shape.check().map_err(|detail| corrupt(DIM_OFFSET, detail))?;
         // The number of links is the only length that the shape does not tell; no row has more than 256 levels of 256.
-        let links = u64_at(bytes, TABLE_OFFSET + 16 + 8).unwrap_or(u64::MAX);
+        let links = Table::<SECTIONS>::claimed(bytes, TABLE_OFFSET, LINKS_SECTION).unwrap_or(u64::MAX);
         let links = to_usize(links.min(to_u64(bytes.len()))) / size_of::<i32>();
         let sections = Self::lay_out(shape, links);
-        for (place, range) in sections.ranges.iter().enumerate() {
-            let at = TABLE_OFFSET + 16 * place;
-            let found = (u64_at(bytes, at), u64_at(bytes, at + 8));
-            let expected = (to_u64(range.start), to_u64(range.len()));
-            if found != (Some(expected.0), Some(expected.1)) || range.end > bytes.len() {
-                let detail = format!(
-                    "section {place} is at {found:?}, expected {expected:?} of {} bytes in all",
-                    bytes.len()
-                );
-                return Err(corrupt(at, detail));
-            }
-        }
+        sections.table.check(bytes, TABLE_OFFSET)?;
         Ok(sections)
     }
 
@@ -186,17 +154,17 @@ impl Sections {
 
     /// The length of the blob.
     pub(crate) fn len(&self) -> usize {
-        self.ranges.last().map_or(0, |range| range.end)
+        self.table.len()
     }
 
     /// Where the codes are.
     pub(super) fn codes_range(&self) -> Range<usize> {
-        self.ranges.get(CODES_SECTION).cloned().unwrap_or_default()
+        self.table.ranges().get(CODES_SECTION).cloned().unwrap_or_default()
     }
 
     /// How many links there are.
     pub(super) fn link_count(&self) -> usize {
-        self.ranges.get(LINKS_SECTION).map_or(0, Range::len) / size_of::<i32>()
+        self.table.ranges().get(LINKS_SECTION).map_or(0, Range::len) / size_of::<i32>()
     }
 
     /// Gives `write` everything but the codes, and the gaps: pieces with their offsets.
@@ -214,7 +182,7 @@ impl Sections {
             None,
             Some(content.curve),
         ];
-        for (range, part) in self.ranges.iter().zip(parts) {
+        for (range, part) in self.table.ranges().iter().zip(parts) {
             let gap = [0; ALIGNMENT];
             write(gap.get(..range.start - end).unwrap_or_default(), to_u64(end))?;
             end = range.end;
@@ -249,45 +217,34 @@ impl Sections {
             fields.extend_from_slice(&value.to_le_bytes());
         }
         fields.resize(TABLE_OFFSET, 0);
-        for range in &self.ranges {
-            fields.extend_from_slice(&to_u64(range.start).to_le_bytes());
-            fields.extend_from_slice(&to_u64(range.len()).to_le_bytes());
-        }
+        self.table.write(&mut fields);
         fields.resize(HEADER_BYTES, 0);
         fields
     }
 
-    fn section<'a, T: bytemuck::AnyBitPattern>(&self, bytes: &'a [u8], place: usize) -> Result<&'a [T]> {
-        let found = self.ranges.get(place).and_then(|range| bytes.get(range.clone()));
-        let section = found.ok_or_else(|| {
-            Error::corrupt("index", 0, format!("section {place} is past its {} bytes", bytes.len()))
-        })?;
-        bytemuck::try_cast_slice(section).map_err(|error| Error::corrupt("index", 0, error.to_string()))
-    }
-
     /// The number of levels of each row.
     pub(crate) fn levels<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
-        self.section(bytes, 0)
+        self.table.section(bytes, 0)
     }
 
     /// The links, in FAISS's order: those of a row together, from its lowest level up, -1 where there is none.
     pub(crate) fn links<'a>(&self, bytes: &'a [u8]) -> Result<&'a [i32]> {
-        self.section(bytes, 1)
+        self.table.section(bytes, 1)
     }
 
     /// What the quantiser learned; empty but for 8-bit codes.
     pub(crate) fn ranges<'a>(&self, bytes: &'a [u8]) -> Result<&'a [f32]> {
-        self.section(bytes, 2)
+        self.table.section(bytes, 2)
     }
 
     /// The codes, row by row.
     pub(crate) fn codes<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
-        self.section(bytes, 3)
+        self.table.section(bytes, 3)
     }
 
     /// The recall curve, as stored.
     pub(crate) fn curve<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
-        self.section(bytes, 4)
+        self.table.section(bytes, 4)
     }
 
     /// Checks that a search can follow every link: each leads to a row that has the level in which the link is.
@@ -296,7 +253,7 @@ impl Sections {
     /// # Errors
     /// `Corrupt` naming the row.
     pub(crate) fn check_links(&self, levels: &[u8], links: &[i32]) -> Result<()> {
-        let corrupt = |detail: String| Error::corrupt("index", 0, detail);
+        let corrupt = |detail: String| corrupt(0, detail);
         let rows = i32::try_from(levels.len()).unwrap_or(i32::MAX);
         let lowest = links.iter().copied().min().unwrap_or(-1);
         let highest = links.iter().copied().max().unwrap_or(-1);

@@ -7,6 +7,7 @@
 mod bitmap;
 pub(crate) mod index;
 mod indexes;
+mod layers;
 mod read;
 mod record;
 mod rows;
@@ -26,7 +27,7 @@ pub(crate) use rows::{
 };
 pub(crate) use table::Table;
 pub(crate) use text::{drop_text_segment, put_text, put_text_segment, text, text_segments};
-pub(crate) use write::{Tables, WriteTxn};
+pub(crate) use write::{Tables, WriteTxn, fold};
 
 #[cfg(fuzzing)]
 pub(crate) use record::fuzz_rows;

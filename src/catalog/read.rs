@@ -1,14 +1,18 @@
 //! Reading one committed state of the catalog.
 
-use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase};
 
+use super::layers::Layers;
 use super::record::Record;
 use super::table::Table;
-use crate::error::Result;
-use crate::storage::{Container, Db, OpenFile, Pin, guarded};
+use crate::error::{Error, Result};
+use crate::storage::{self, Container, Db, OpenFile, Pin, Recent, guarded};
+
+/// How long a reader tries to find redb and the log in one state, while others write.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is done with each row, its key and its value; `false` ends the scan.
 pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool> + 'v;
@@ -37,6 +41,8 @@ pub(crate) struct ReadTxn {
     // Fields drop in this order: the tables, the transaction, then the pin on the pages they read.
     tables: [OnceLock<RedbTable>; Table::ALL.len()],
     txn: Option<ReadTransaction>,
+    /// The rows that lie over those tables.
+    recent: Arc<Recent>,
     container: Arc<Container>,
     pin: Arc<Pin>,
 }
@@ -50,6 +56,22 @@ impl std::fmt::Debug for ReadTxn {
 impl ReadTxn {
     /// Begins to read the last commit.
     pub(crate) fn begin(file: &OpenFile) -> Result<Self> {
+        let started = Instant::now();
+        loop {
+            let (mut begun, epoch) = Self::begin_redb(file)?;
+            if let Some(recent) = begun.container.recent(epoch)? {
+                begun.recent = recent;
+                return Ok(begun);
+            }
+            // redb has committed in between.
+            if started.elapsed() > PATIENCE {
+                return Err(Error::corrupt("write-ahead log", 0, format!("it is not of epoch {epoch}")));
+            }
+        }
+    }
+
+    /// Begins to read redb's last commit, without the log of its epoch.
+    fn begin_redb(file: &OpenFile) -> Result<(Self, u64)> {
         let container = Arc::clone(&file.container);
         container.check_process()?;
         let pin = Arc::new(container.pin());
@@ -58,7 +80,9 @@ impl ReadTxn {
             Db::Writer(db) => db.begin_read(),
             Db::Reader(db) => db.begin_read(),
         })?;
-        Ok(ReadTxn { tables: Default::default(), txn: Some(txn), container, pin })
+        let epoch = guarded(&container, "read", || storage::epoch(&txn))?;
+        let recent = Arc::default();
+        Ok((ReadTxn { tables: Default::default(), txn: Some(txn), recent, container, pin }, epoch))
     }
 
     /// What keeps the blobs that the commit names, which may be kept for longer than the transaction.
@@ -102,51 +126,17 @@ impl Drop for ReadTxn {
     }
 }
 
-/// Runs a scan over any open table.
-pub(super) fn scan_table(
-    container: &Container,
-    table: Table,
-    open: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    from: &[u8],
-    visit: &mut Visit<'_>,
-) -> Result<()> {
-    let mut range =
-        guarded(container, "read", || open.range::<&[u8]>((Bound::Included(from), Bound::Unbounded)))?;
-    while let Some((key, value)) = guarded(container, "read", || range.next().transpose())? {
-        let key = key.value();
-        if !visit(key, table.unseal(key, value.value())?)? {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Finds the last key that is not after `key` in any open table.
-pub(super) fn floor_key(
-    container: &Container,
-    open: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    key: &[u8],
-) -> Result<Option<Vec<u8>>> {
-    let last = guarded(container, "read", || {
-        open.range::<&[u8]>((Bound::Unbounded, Bound::Included(key)))?.next_back().transpose()
-    })?;
-    Ok(last.map(|(key, _)| key.value().to_vec()))
-}
-
 impl Rows for ReadTxn {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let open = self.table(table)?;
-        match guarded(&self.container, "read", || open.get(key))? {
-            Some(value) => Ok(Some(table.unseal(key, value.value())?.to_vec())),
-            None => Ok(None),
-        }
+        Layers::new(&self.container, table, &[&self.recent], self.table(table)?).get(key)
     }
 
     fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        scan_table(&self.container, table, self.table(table)?, from, visit)
+        Layers::new(&self.container, table, &[&self.recent], self.table(table)?)
+            .scan(from, &mut |key, value| visit(key, value?))
     }
 
     fn floor(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        floor_key(&self.container, self.table(table)?, key)
+        Layers::new(&self.container, table, &[&self.recent], self.table(table)?).floor(key)
     }
 }

@@ -75,6 +75,17 @@ impl Table {
         }
     }
 
+    /// The number in the log.
+    #[expect(clippy::cast_possible_truncation, reason = "there are few")]
+    pub(super) fn number(self) -> u8 {
+        self as usize as u8
+    }
+
+    /// Whether its rows name blobs, whose pages are used and given back by commits of redb.
+    pub(super) fn names_blobs(self) -> bool {
+        matches!(self, Table::Blobs | Table::Segments | Table::TextSegments)
+    }
+
     pub(super) fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
         TableDefinition::new(self.name())
     }

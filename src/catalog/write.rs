@@ -1,20 +1,45 @@
 //! The write transaction on the catalog.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::WriteTransaction;
 
-use super::read::{Rows, Visit, find, floor_key, scan_table};
+use super::layers::{Layers, VisitAll};
+use super::read::{Rows, Visit, find};
 use super::record::Record;
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::storage::{Access, Container, Db, OpenFile, guarded};
+use crate::storage::{self, Access, Container, Db, OpenFile, Recent, guarded};
+
+/// A transaction with more rows than fit into so many bytes goes to redb.
+const CHANGES_BYTES_MAX: usize = 128 << 10;
 
 /// One write transaction; dropping it undoes everything.
+///
+/// Its rows are collected until it commits, which appends them to the log. If they become many, or name blobs, they go to redb,
+/// and so does all that is in the log.
 pub(crate) struct WriteTxn {
     container: Arc<Container>,
     txn: Option<WriteTransaction>,
+    /// The epoch of the log over redb's state; 0 if there is no log.
+    epoch: u64,
+    /// What the log holds; nothing from when that is in redb.
+    recent: RefCell<Arc<Recent>>,
+    /// The rows that this transaction has written so far; likewise.
+    changes: RefCell<Recent>,
+    goal: Cell<Goal>,
+}
+
+/// Where the rows of a transaction go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// They are collected, for the log.
+    Log,
+    /// To redb, and those of the log with them, if there are any: then the log begins anew.
+    Redb { restarts: bool },
+    /// Nowhere: some of them could not be given to redb.
+    Failed,
 }
 
 impl std::fmt::Debug for WriteTxn {
@@ -35,12 +60,24 @@ impl WriteTxn {
                 reason: format!("{} was opened read-only", container.path().display()),
             });
         };
-        let mut txn = guarded(&container, "write", || db.begin_write())?;
+        let txn = guarded(&container, "write", || db.begin_write())?;
+        Ok(Self::with(container, txn))
+    }
+
+    fn with(container: Arc<Container>, mut txn: WriteTransaction) -> Self {
+        let (epoch, recent) = container.newest_rows();
         // Two phases: the first sync covers the blobs that the second publishes. Quick repair: a reopen after a kill
         // reads the allocator state instead of every page.
         txn.set_two_phase_commit(true);
         txn.set_quick_repair(true);
-        Ok(WriteTxn { container, txn: Some(txn) })
+        WriteTxn {
+            container,
+            txn: Some(txn),
+            epoch,
+            recent: RefCell::new(recent),
+            changes: RefCell::default(),
+            goal: Cell::new(Goal::Log),
+        }
     }
 
     /// The container that it writes.
@@ -51,13 +88,22 @@ impl WriteTxn {
     /// The tables, each opened when first used. Opening and closing them costs microseconds: use one for many rows.
     pub(crate) fn tables(&self) -> Result<Tables<'_>> {
         self.container.check_process()?;
-        let txn = self.txn.as_ref().ok_or_else(|| Error::invalid("transaction", "it has ended"))?;
-        Ok(Tables { container: &self.container, txn, open: Default::default() })
+        Ok(Tables { container: &self.container, owner: self, txn: self.redb()?, open: Default::default() })
+    }
+
+    fn redb(&self) -> Result<&WriteTransaction> {
+        self.txn.as_ref().ok_or_else(|| Error::invalid("transaction", "it has ended"))
+    }
+
+    /// Lets the rows go to redb, those of the log with them. None of the tables may be open.
+    pub(crate) fn write_through(&self) -> Result<()> {
+        self.tables()?.write_through()
     }
 
     /// Empties a table, whatever is in it. None of the tables may be open.
     pub(crate) fn clear(&self, table: Table) -> Result<()> {
-        let txn = self.txn.as_ref().ok_or_else(|| Error::invalid("transaction", "it has ended"))?;
+        self.write_through()?;
+        let txn = self.redb()?;
         guarded(&self.container, "write", || {
             txn.delete_table(table.definition())?;
             txn.open_table(table.definition()).map(drop).map_err(redb::Error::from)
@@ -67,11 +113,49 @@ impl WriteTxn {
     /// Makes everything durable and visible: one `fdatasync`, or two.
     pub(crate) fn commit(mut self) -> Result<()> {
         self.container.check_process()?;
+        if self.goal.get() == Goal::Log {
+            // Held by the log alone, its rows need not be copied.
+            self.recent.take();
+            if self.container.append(self.epoch, &self.changes.borrow())? {
+                return Ok(());
+            }
+            self.recent.replace(self.container.newest_rows().1);
+            self.write_through()?;
+        }
+        let Goal::Redb { restarts } = self.goal.get() else {
+            return Err(Error::invalid("transaction", "an earlier failure has left it incomplete"));
+        };
+        let next = self.epoch + 1;
+        if restarts {
+            if self.epoch == 0 {
+                self.container.make_wal()?;
+            }
+            let txn = self.redb()?;
+            guarded(&self.container, "write", || storage::set_epoch(txn, next))?;
+        }
         let txn = self.txn.take().ok_or_else(|| Error::invalid("transaction", "it has ended"))?;
         guarded(&self.container, "commit", || txn.commit())?;
         self.container.note_commit();
-        Ok(())
+        if restarts { self.container.restart_wal(next) } else { Ok(()) }
     }
+}
+
+/// Lets redb take over what the log holds; not while somebody writes, or after a failed write.
+pub(crate) fn fold(file: &OpenFile) -> Result<()> {
+    let container = &file.container;
+    container.check_process()?;
+    let Db::Writer(db) = file.db()? else { return Ok(()) };
+    if container.check_poison().is_err() || container.newest_rows().1.is_empty() {
+        return Ok(());
+    }
+    let begun = guarded(container, "write", || match db.try_begin_write() {
+        Err(redb::TransactionError::WouldBlock) => Ok(None),
+        begun => begun.map(Some),
+    })?;
+    let Some(txn) = begun else { return Ok(()) };
+    let txn = WriteTxn::with(Arc::clone(container), txn);
+    txn.write_through()?;
+    txn.commit()
 }
 
 impl Drop for WriteTxn {
@@ -87,12 +171,10 @@ impl Drop for WriteTxn {
 
 type RedbTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
-/// What is done with each row, its key and its value, or what is wrong with that; `false` ends the scan.
-pub(crate) type VisitAll<'v> = dyn FnMut(&[u8], Result<&[u8]>) -> Result<bool> + 'v;
-
 /// Open tables of a write transaction.
 pub(crate) struct Tables<'t> {
     container: &'t Container,
+    owner: &'t WriteTxn,
     txn: &'t WriteTransaction,
     open: [OnceCell<RedbTable<'t>>; Table::ALL.len()],
 }
@@ -116,26 +198,73 @@ impl<'t> Tables<'t> {
     /// Writes a row; replaces the one of the same key.
     pub(crate) fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>) -> Result<()> {
         let stored = table.seal(key, value);
+        if self.collects(table)? {
+            self.owner.changes.borrow_mut().set(table.number(), key, Some(stored.into()));
+            return Ok(());
+        }
+        self.insert(table, key, &stored)
+    }
+
+    fn insert(&mut self, table: Table, key: &[u8], stored: &[u8]) -> Result<()> {
         let container = self.container;
         let open = self.table_mut(table)?;
-        guarded(container, "write", || open.insert(key, stored.as_slice()).map(drop))
+        guarded(container, "write", || open.insert(key, stored).map(drop))
+    }
+
+    fn erase(&mut self, table: Table, key: &[u8]) -> Result<bool> {
+        let container = self.container;
+        let open = self.table_mut(table)?;
+        guarded(container, "write", || open.remove(key).map(|old| old.is_some()))
+    }
+
+    /// Whether rows of this table are collected; if not, everything is in redb from here on.
+    fn collects(&mut self, table: Table) -> Result<bool> {
+        if self.owner.goal.get() == Goal::Log
+            && (table.names_blobs() || self.owner.changes.borrow().bytes() > CHANGES_BYTES_MAX)
+        {
+            self.write_through()?;
+        }
+        Ok(self.owner.goal.get() == Goal::Log)
+    }
+
+    fn write_through(&mut self) -> Result<()> {
+        let owner = self.owner;
+        if owner.goal.get() != Goal::Log {
+            return Ok(());
+        }
+        owner.goal.set(Goal::Failed);
+        let (recent, changes) = (owner.recent.take(), owner.changes.take());
+        for (number, key, entry) in recent.rows().chain(changes.rows()) {
+            let table = Table::ALL.into_iter().find(|table| table.number() == number).ok_or_else(|| {
+                Error::corrupt("write-ahead log", 0, format!("a row of the unknown table {number}"))
+            })?;
+            match entry {
+                Some(stored) => self.insert(table, key, stored)?,
+                None => drop(self.erase(table, key)?),
+            }
+        }
+        owner.goal.set(Goal::Redb { restarts: owner.epoch == 0 || !recent.is_empty() });
+        Ok(())
+    }
+
+    /// Calls `read` with a table as it is in this transaction.
+    fn layered<T>(
+        &self,
+        table: Table,
+        read: impl FnOnce(Layers<'_, RedbTable<'t>>) -> Result<T>,
+    ) -> Result<T> {
+        let (changes, recent) = (self.owner.changes.borrow(), self.owner.recent.borrow());
+        read(Layers::new(self.container, table, &[&changes, &recent], self.table(table)?))
     }
 
     /// Calls `visit` with each row from `from` on, or with what is wrong with it, until it answers `false`.
     pub(crate) fn scan_all(&self, table: Table, from: &[u8], visit: &mut VisitAll<'_>) -> Result<()> {
-        let open = self.table(table)?;
-        let mut range = guarded(self.container, "read", || open.range::<&[u8]>(from..))?;
-        while let Some((key, value)) = guarded(self.container, "read", || range.next().transpose())? {
-            let key = key.value();
-            if !visit(key, table.unseal(key, value.value()))? {
-                break;
-            }
-        }
-        Ok(())
+        self.layered(table, |layers| layers.scan(from, visit))
     }
 
     /// Makes a table that may not exist yet.
-    pub(super) fn create(&self, table: Table) -> Result<()> {
+    pub(super) fn create(&mut self, table: Table) -> Result<()> {
+        self.write_through()?;
         self.table(table).map(drop)
     }
 
@@ -151,9 +280,14 @@ impl<'t> Tables<'t> {
 
     /// Removes a row; tells whether it was there.
     pub(crate) fn remove(&mut self, table: Table, key: &[u8]) -> Result<bool> {
-        let container = self.container;
-        let open = self.table_mut(table)?;
-        guarded(container, "write", || open.remove(key).map(|old| old.is_some()))
+        if !self.collects(table)? {
+            return self.erase(table, key);
+        }
+        let was_there = self.layered(table, |layers| layers.contains(key))?;
+        if was_there {
+            self.owner.changes.borrow_mut().set(table.number(), key, None);
+        }
+        Ok(was_there)
     }
 }
 
@@ -173,18 +307,14 @@ impl Drop for Tables<'_> {
 
 impl Rows for Tables<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let open = self.table(table)?;
-        match guarded(self.container, "read", || open.get(key))? {
-            Some(value) => Ok(Some(table.unseal(key, value.value())?.to_vec())),
-            None => Ok(None),
-        }
+        self.layered(table, |layers| layers.get(key))
     }
 
     fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        scan_table(self.container, table, self.table(table)?, from, visit)
+        self.layered(table, |layers| layers.scan(from, &mut |key, value| visit(key, value?)))
     }
 
     fn floor(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        floor_key(self.container, self.table(table)?, key)
+        self.layered(table, |layers| layers.floor(key))
     }
 }

@@ -19,6 +19,7 @@ use super::open::Settings;
 use super::pages::{Place, StreamMap};
 use super::stream::SumPage;
 use super::superblock::{Features, GENERATION_OFFSET, Superblock};
+use super::wal::Wal;
 use crate::codec::u64_at;
 use crate::error::{Error, Result};
 
@@ -47,15 +48,19 @@ pub struct Occupancy {
     pub pending: u64,
 }
 
-/// Deliberate mistakes, by which the crash tests prove that they would notice one.
+/// A deliberate mistake, by which the crash tests prove that they would notice one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sabotage {
+pub(crate) enum Sabotage {
+    #[default]
+    None,
     /// Write the map only after the sync that should make it durable.
-    pub(crate) map_after_sync: bool,
+    MapAfterSync,
     /// Move an extent with one sync instead of two.
-    pub(crate) move_with_one_sync: bool,
+    MoveWithOneSync,
     /// Leave the first sync of a commit out, and the manifest too.
-    pub(crate) publish_without_manifest: bool,
+    PublishWithoutManifest,
+    /// Write records of the log without making them durable.
+    AppendWithoutSync,
 }
 
 /// What changes when the writer writes.
@@ -91,7 +96,8 @@ pub(crate) struct Container {
     pub(super) sums: RwLock<HashMap<u64, Arc<SumPage>>>,
     /// redb's header as last read or written.
     pub(super) header: Mutex<[u8; HEADER_LEN]>,
-    pins: Mutex<BTreeMap<u64, usize>>,
+    pub(super) pins: Mutex<BTreeMap<u64, usize>>,
+    pub(super) wal: Mutex<Wal>,
     committed: AtomicU64,
     pub(super) sync: bool,
     pub(super) sabotage: Sabotage,
@@ -132,6 +138,7 @@ impl Container {
             sums: RwLock::default(),
             header: Mutex::new([0; HEADER_LEN]),
             pins: Mutex::default(),
+            wal: Mutex::default(),
             committed: AtomicU64::new(0),
             sync: settings.sync,
             sabotage: settings.sabotage,
@@ -285,11 +292,12 @@ impl Container {
     }
 
     /// Verifies what stands at the head of the file: preamble, superblocks (one may be torn, it is the next to be
-    /// written), redb's header.
+    /// written), redb's header, the log.
     pub(crate) fn check_head(&self) -> Result<()> {
         super::layout::read_preamble(&*self.file, &self.path)?;
         let map = StreamMap::from_superblock(&self.newest_superblock()?)?;
-        self.read_header(&map).map(drop).map_err(self.io("read"))
+        self.read_header(&map).map_err(self.io("read"))?;
+        self.check_wal()
     }
 
     /// Refuses a redb header older than the one that was durable when the superblock was written.
@@ -385,14 +393,6 @@ impl Container {
         self.committed.load(Ordering::Acquire)
     }
 
-    /// Keeps everything that the last committed state names, until the pin is dropped. Take it *before* reading.
-    pub(crate) fn pin(self: &Arc<Self>) -> Pin {
-        let mut pins = hold(&self.pins);
-        let transaction = self.committed();
-        *pins.entry(transaction).or_insert(0) += 1;
-        Pin { container: Arc::clone(self), transaction }
-    }
-
     /// Frees what no reader of this or another process can see any more.
     pub(crate) fn ripen(&self) -> Result<()> {
         let committed = self.committed();
@@ -466,35 +466,5 @@ impl Container {
         let state = hold(&self.state);
         let free = state.space.free_pages() * PAGE_BYTES;
         Ok(Occupancy { file, stream, free, pending: state.space.pending_pages() * PAGE_BYTES })
-    }
-}
-
-/// Keeps the pages of one committed state from being used again.
-#[derive(Debug)]
-pub(crate) struct Pin {
-    container: Arc<Container>,
-    transaction: u64,
-}
-
-impl Pin {
-    /// The container whose pages it keeps.
-    pub(crate) fn container(&self) -> &Arc<Container> {
-        &self.container
-    }
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        // In a forked child a thread of the parent may hold the mutex for ever.
-        if !self.container.is_ours() {
-            return;
-        }
-        let mut pins = hold(&self.container.pins);
-        if let Some(count) = pins.get_mut(&self.transaction) {
-            *count -= 1;
-            if *count == 0 {
-                pins.remove(&self.transaction);
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::num::NonZero;
 use std::ops::Bound;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -10,8 +10,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 use rustix::fs::{Advice, MemfdFlags, fadvise, memfd_create};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::map::Bytes;
+use crate::codec::to_u64;
 
 /// A range of lock bytes, as redb asks for them.
 pub(crate) type LockRange = (Bound<u64>, Bound<u64>);
@@ -42,6 +44,11 @@ pub(crate) trait RawFile: fmt::Debug + Send + Sync {
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `data` at `offset`.
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `data` at `offset`, which must lie within the file, and makes it durable; nothing else need be.
+    fn write_synced(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(data, offset)?;
+        self.sync()
+    }
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Cuts or extends the file.
@@ -123,6 +130,25 @@ impl RawFile for RealFile {
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(data, offset)
+    }
+
+    fn write_synced(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset + to_u64(done);
+            match pwritev2(&self.file, &[IoSlice::new(rest)], at, ReadWriteFlags::DSYNC) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                // Not every file system knows the flag.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    self.file.write_all_at(rest, at)?;
+                    return self.sync();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {

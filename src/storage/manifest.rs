@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 
 use super::blob::Naming;
-use super::container::{Container, Role, hold};
+use super::container::{Container, Role, Sabotage, hold};
 use super::header::{HEADER_LEN, awaits_publication, is_unclean, withdrawn};
 use super::layout::{PAGE_BYTES, PAGE_LEN};
 use super::pages::{Place, StreamMap};
@@ -132,7 +132,7 @@ impl Container {
         let mut state = hold(&self.state);
         let physical = self.ensure_mapped(&mut state, 0)?.start;
         let none = BTreeMap::new();
-        let listed = state.unsynced.promised && !self.sabotage.publish_without_manifest;
+        let listed = state.unsynced.promised && self.sabotage != Sabotage::PublishWithoutManifest;
         let page = encode(&header, if listed { &state.unsynced.pages } else { &none });
         self.file.write_at(&page, physical * PAGE_BYTES)?;
         let before = std::mem::replace(&mut *hold(&self.header), header);

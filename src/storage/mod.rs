@@ -17,14 +17,17 @@ mod map;
 mod open;
 mod overlay;
 mod pages;
+mod pin;
+mod recent;
 #[cfg(test)]
 pub(crate) mod recording;
 mod stream;
 mod superblock;
+mod wal;
 
 pub(crate) use blob::{Blob, BlobDraft, BlobRecord, BlobWriter, Naming, Unnamed};
 pub use container::Occupancy;
-pub(crate) use container::{Container, Pin, Sabotage, hold};
+pub(crate) use container::{Container, Sabotage, hold};
 pub(crate) use extents::Run;
 pub(crate) use guard::{caught, guarded};
 pub(crate) use layout::{DATA_PAGE, PAGE_BYTES};
@@ -33,5 +36,8 @@ pub(crate) use map::{Bytes, SharedBytes};
 pub(crate) use open::{Access, Db, OpenFile, Settings, create_file, memory_file, open_file};
 #[cfg(test)]
 pub(crate) use open::{format_and_open, reopen};
+pub(crate) use pin::Pin;
+pub(crate) use recent::{Entry, Recent};
 #[cfg(fuzzing)]
 pub(crate) use superblock::fuzz_superblock;
+pub(crate) use wal::{epoch, set_epoch};

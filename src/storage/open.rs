@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redb::{Builder, ConcurrencyMode, Database, ReadOnlyDatabase};
+use redb::{Builder, ConcurrencyMode, Database, ReadOnlyDatabase, ReadableDatabase};
 
 use super::container::{Container, Role, Sabotage};
 use super::file::{LockKind, RawFile, RealFile, Wait};
@@ -20,6 +20,7 @@ use super::lock;
 use super::overlay::Overlay;
 use super::stream::Stream;
 use super::superblock::{Features, Superblock};
+use super::wal;
 use crate::error::{Error, Result};
 
 /// How long to retry what another process may be in the middle of.
@@ -50,7 +51,12 @@ pub(crate) struct OpenFile {
     db: Option<Db>,
     /// Whether commits reach the file.
     pub(crate) access: Access,
+    /// What a writer does before it closes.
+    last: Option<LastAct>,
 }
+
+/// What is done to an open file.
+pub(crate) type LastAct = fn(&OpenFile) -> Result<()>;
 
 impl std::fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,18 +78,29 @@ impl OpenFile {
         self.db.as_mut().ok_or_else(|| Error::invalid("store", "it is closed"))
     }
 
-    /// Closes redb, which commits its allocator state and releases the locks.
+    /// Says what a writer does before it closes.
+    pub(crate) fn before_close(&mut self, act: LastAct) {
+        self.last = Some(act);
+    }
+
+    /// Does what is to be done before; then closes redb, which commits its allocator state and releases the locks.
     pub(crate) fn close(&mut self) -> Result<()> {
+        let is_ours = self.container.is_ours();
+        let before = match self.last.take().filter(|_| is_ours && self.db.is_some()) {
+            Some(act) if self.access == Access::Write => act(self),
+            _ => Ok(()),
+        };
         let Some(db) = self.db.take() else { return Ok(()) };
-        if !self.container.is_ours() {
+        if !is_ours {
             // A forked child must neither write nor release its parent's locks.
             std::mem::forget(db);
             return Ok(());
         }
-        guarded(&self.container, "close", || match db {
+        let closed = guarded(&self.container, "close", || match db {
             Db::Writer(db) => db.close(),
             Db::Reader(db) => db.close(),
-        })
+        });
+        before.and(closed)
     }
 }
 
@@ -294,8 +311,9 @@ fn start_writer(container: Arc<Container>, settings: Settings) -> Result<OpenFil
     let stream = Stream::new(&container);
     let db = guarded(&container, "open", || builder(settings).create_with_backend(stream))?;
     container.note_commit();
+    container.recover_wal(epoch_of(&container, &db)?)?;
     lock::write_notice(&container);
-    Ok(OpenFile { container, db: Some(Db::Writer(db)), access: Access::Write })
+    Ok(OpenFile { container, db: Some(Db::Writer(db)), access: Access::Write, last: None })
 }
 
 fn open_reader(path: &Path, settings: Settings) -> Result<OpenFile> {
@@ -304,7 +322,18 @@ fn open_reader(path: &Path, settings: Settings) -> Result<OpenFile> {
     container.refuse_unreadable()?;
     let stream = Stream::new(&container);
     let db = guarded(&container, "open", || builder(settings).open_read_only_with_backend(stream))?;
-    Ok(OpenFile { container, db: Some(Db::Reader(db)), access: Access::Read })
+    if container.has_unpublished(epoch_of(&container, &db)?)? {
+        return Err(Error::Unavailable {
+            feature: "reading",
+            reason: "the last writer died before it could say what it committed".into(),
+        });
+    }
+    Ok(OpenFile { container, db: Some(Db::Reader(db)), access: Access::Read, last: None })
+}
+
+/// The epoch of the log that the last commit of redb names.
+fn epoch_of(container: &Container, db: &impl ReadableDatabase) -> Result<u64> {
+    guarded(container, "read", || wal::epoch(&db.begin_read()?))
 }
 
 enum Recovered {

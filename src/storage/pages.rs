@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 
 /// Pages of the stream from here on hold checksums of the pages below, 1024 each.
 pub(crate) const SUMS_BASE: u64 = 1 << 31;
+/// Pages of the stream from here on are the write-ahead log: one extent, far past the checksums that a stream can have.
+pub(crate) const WAL_BASE: u64 = 3 << 30;
 /// Checksums in one page.
 pub(crate) const SUMS_PER_PAGE: u64 = PAGE_BYTES / 4;
 /// The least and the most pages of a new extent: 64 KiB and 16 MiB.

@@ -14,6 +14,8 @@ use crate::codec::{to_u64, to_usize};
 pub(crate) enum Op {
     /// Bytes written at an offset.
     Write(u64, Vec<u8>),
+    /// Bytes written at an offset, durable when the next thing is done.
+    WriteSynced(u64, Vec<u8>),
     /// A new length.
     SetLen(u64),
     /// Everything before is durable.
@@ -25,7 +27,7 @@ pub(crate) enum Op {
 /// Applies one operation to an image of the file.
 pub(crate) fn apply(image: &mut Vec<u8>, op: &Op) {
     match op {
-        Op::Write(offset, data) => {
+        Op::Write(offset, data) | Op::WriteSynced(offset, data) => {
             let (start, end) = (to_usize(*offset), to_usize(*offset) + data.len());
             if image.len() < end {
                 image.resize(end, 0);
@@ -111,6 +113,10 @@ impl RawFile for RecordingFile {
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.act(Op::Write(offset, data.to_vec()))
+    }
+
+    fn write_synced(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.act(Op::WriteSynced(offset, data.to_vec()))
     }
 
     fn len(&self) -> io::Result<u64> {

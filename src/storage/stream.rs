@@ -7,13 +7,14 @@ use std::sync::{Arc, PoisonError};
 
 use redb::{BackendError, StorageBackend};
 
-use super::container::{Container, Role, State, hold};
+use super::container::{Container, Role, Sabotage, State, hold};
 use super::extents::Run;
 use super::file::{LockKind, Wait};
 use super::header::durable_transaction;
 use super::layout::{PAGE_BYTES, PAGE_LEN, SUPERBLOCK_A_OFFSET, SUPERBLOCK_B_OFFSET};
-use super::pages::{Place, SUMS_BASE, SUMS_PER_PAGE, StreamMap};
-use super::superblock::Superblock;
+use super::pages::{Place, SUMS_BASE, SUMS_PER_PAGE, StreamMap, WAL_BASE};
+use super::superblock::{Features, Superblock};
+use super::wal::WAL_PAGES;
 use crate::checksum::crc32;
 use crate::codec::{to_u64, to_usize, u32_at};
 use crate::error::Error;
@@ -166,6 +167,23 @@ impl Container {
         }
     }
 
+    /// Maps the pages of the write-ahead log, in one run, if they are not yet.
+    pub(super) fn map_wal(&self) -> io::Result<()> {
+        let mut state = hold(&self.state);
+        let map = self.map()?;
+        if matches!(map.find(WAL_BASE), Place::Mapped { .. }) {
+            return Ok(());
+        }
+        let run = state.space.allocate(WAL_PAGES).map_err(io::Error::other)?;
+        self.zero(run)?;
+        let mut next = (*map).clone();
+        next.insert(WAL_BASE, run);
+        self.set_map(next);
+        state.features.incompatible |= Features::WAL;
+        state.dirty = true;
+        Ok(())
+    }
+
     /// Zeroes a run: it may have held something. Past the end of the file, too, so that later commits overwrite blocks
     /// that the file system has allocated, and their syncs need not wait for its journal.
     fn zero(&self, run: Run) -> io::Result<()> {
@@ -224,12 +242,12 @@ impl Container {
     }
 
     fn sync_all(&self, state: &mut State) -> io::Result<()> {
-        if state.dirty && !self.sabotage.map_after_sync {
+        if state.dirty && self.sabotage != Sabotage::MapAfterSync {
             self.write_superblock(state)?;
         }
         self.sync_file()?;
         state.unsynced.clear();
-        if state.dirty && self.sabotage.map_after_sync {
+        if state.dirty && self.sabotage == Sabotage::MapAfterSync {
             self.write_superblock(state)?;
         }
         if state.dirty {
@@ -321,7 +339,7 @@ impl Container {
         if moved.is_empty() {
             return Ok(0);
         }
-        if !self.sabotage.move_with_one_sync {
+        if self.sabotage != Sabotage::MoveWithOneSync {
             self.sync_file()?;
         }
         self.set_map(next);

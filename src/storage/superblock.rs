@@ -44,8 +44,11 @@ pub(crate) struct Features {
 }
 
 impl Features {
+    /// There is a write-ahead log, whose rows lie over those of redb.
+    pub(crate) const WAL: u64 = 1;
     /// The features that this version knows.
-    pub(crate) const KNOWN: Features = Features { compatible: 0, read_only_compatible: 0, incompatible: 0 };
+    pub(crate) const KNOWN: Features =
+        Features { compatible: 0, read_only_compatible: 0, incompatible: Features::WAL };
 
     /// Refuses what must not be opened; `Ok(true)` when the file may be written, too.
     pub(crate) fn writable(&self) -> Result<bool> {
@@ -240,6 +243,6 @@ mod tests {
         assert!(none.writable().unwrap());
         assert!(Features { compatible: 1 << 40, ..none }.writable().unwrap());
         assert!(!Features { read_only_compatible: 1 << 40, ..none }.writable().unwrap());
-        assert!(matches!(Features { incompatible: 1, ..none }.writable(), Err(Error::Version { .. })));
+        assert!(matches!(Features { incompatible: 2, ..none }.writable(), Err(Error::Version { .. })));
     }
 }

@@ -53,6 +53,7 @@ pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport>
     recall::look(&store.snapshot()?.into_blobs(), control)?;
     indexing::build_missing(store, all, &mut merged, control)?;
     report.indexes_built = merged.indexes;
+    catalog::fold(&*store.file()?)?;
     report.catalog_packed = pack_catalog(store)?;
     tighten(store, control)?;
     let after = container.occupancy()?;
@@ -159,6 +160,7 @@ enum Step {
 /// Moves blobs and extents; `false` when nothing was to be moved, or nothing could be.
 fn relocate(store: &Store, step: Step) -> Result<bool> {
     let mut txn = store.write()?;
+    txn.write_through()?;
     let container = Arc::clone(&txn.state.container);
     container.ripen()?;
     let moved = txn.change(|tables, state| {
@@ -228,9 +230,10 @@ fn room(container: &Container, blobs: &[Run], limit: u64) -> Result<Room> {
     Ok(Room::default())
 }
 
-/// Commits nothing but the number of the commit.
+/// Commits nothing but the number of the commit, and what is in the log, to redb.
 fn touch(store: &Store) -> Result<()> {
     let mut txn: WriteTxn = store.write()?;
+    txn.write_through()?;
     txn.state.changed = true;
     txn.commit().map(drop)
 }

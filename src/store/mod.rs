@@ -159,7 +159,9 @@ impl Store {
         OpenOptions::new().in_memory()
     }
 
-    fn new(path: PathBuf, options: OpenOptions, file: OpenFile) -> Result<Self> {
+    fn new(path: PathBuf, options: OpenOptions, mut file: OpenFile) -> Result<Self> {
+        // What is in the log at rest would all be lost to one damaged byte.
+        file.before_close(catalog::fold);
         let memory = Accountant::new(options.budget());
         let catalog =
             memory.grant(Component::Catalog, "the page cache of the catalog", options.catalog_bytes())?;

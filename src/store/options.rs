@@ -19,8 +19,8 @@ use crate::vector::segment::Precision;
 
 /// The most memory for the catalog's page cache, in bytes.
 const CACHE_BYTES_MAX: u64 = 64 << 20;
-/// What the catalog takes besides its page cache, in bytes.
-const CATALOG_BYTES: u64 = 1 << 20;
+/// What the catalog takes besides its page cache, with the rows of the log, in bytes.
+const CATALOG_BYTES: u64 = 2 << 20;
 /// Vectors that wait are sealed into a segment before they take a larger part of the budget.
 const TAIL_PARTS: u64 = 32;
 /// The most bytes, and the largest part of the budget, of changes of the index over metadata that wait.

@@ -203,6 +203,11 @@ impl WriteTxn {
         work(&mut tables, &mut self.state)
     }
 
+    /// Lets the transaction be a commit of redb, which takes over what is in the log.
+    pub(super) fn write_through(&self) -> Result<()> {
+        self.txn.as_ref().ok_or_else(|| Error::invalid("transaction", "it has ended"))?.write_through()
+    }
+
     /// Empties a table, whatever is in it.
     pub(super) fn clear(&mut self, table: Table) -> Result<()> {
         let txn = self.txn.as_ref().ok_or_else(|| Error::invalid("transaction", "it has ended"))?;

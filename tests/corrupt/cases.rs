@@ -6,7 +6,7 @@ use super::head;
 use crate::util::Random;
 
 /// Bytes between two flips outside the dense ranges: primes, so that every offset in a structure has its turn. The head
-/// is mostly zeros under one checksum.
+/// is mostly zeros under one checksum, the rest of the log has none.
 const HEAD_STRIDE: usize = 409;
 const DATA_STRIDE: usize = 31;
 /// Bytes between two cuts of the quick run.
@@ -59,12 +59,13 @@ impl Damage {
         bytes
     }
 
-    /// Whether it hits only what no answer depends on: the notice, pages without use, the superblock not in force.
+    /// Whether it hits only what no answer depends on: the notice, pages without use, the superblock not in force, the
+    /// rest of the log.
     pub(super) fn is_harmless(self, whole: &[u8]) -> bool {
-        let [_, other] = head::slots(whole);
+        let ([_, other], [_, rest]) = (head::slots(whole), head::log(whole));
         match self {
             Damage::Flip { at, .. } | Damage::Zero { at } => {
-                head::UNUSED.contains(&at) || other.contains(&at)
+                head::UNUSED.contains(&at) || other.contains(&at) || rest.contains(&at)
             }
             Damage::Cut { .. } => false,
         }
@@ -83,7 +84,9 @@ pub(super) fn list(whole: &[u8], all: bool) -> Vec<Case> {
         }
     } else {
         let head = (0..head::DATA_OFFSET).step_by(HEAD_STRIDE);
+        let [_, rest] = head::log(whole);
         let data = (head::DATA_OFFSET..whole.len()).step_by(DATA_STRIDE);
+        let data = data.filter(|at| !rest.contains(at)).chain(rest.clone().step_by(HEAD_STRIDE));
         for at in head::dense(whole).into_iter().flatten().chain(head).chain(data) {
             damages.push(Damage::Flip { at, mask: mask() });
         }

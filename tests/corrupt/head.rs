@@ -15,6 +15,10 @@ const EXTENTS_OFFSET: usize = 80;
 const EXTENT_LEN: usize = 12;
 /// The stream page from which on there are checksums.
 const SUMS_BASE: u32 = 1 << 31;
+/// The stream page at which the log begins.
+const LOG_BASE: u32 = 3 << 30;
+/// Where the log says how far it goes.
+const PUBLISHED_OFFSET: usize = 16;
 
 fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
@@ -42,6 +46,15 @@ fn extents(bytes: &[u8], slot: usize) -> Vec<(u32, usize, usize)> {
     (0..count).map(extent).collect()
 }
 
+/// The log: what is in use of it, and what is not.
+pub(super) fn log(bytes: &[u8]) -> [Range<usize>; 2] {
+    let extents = extents(bytes, slots(bytes)[0].start);
+    let (_, start, len) = *extents.iter().find(|&&(logical, ..)| logical == LOG_BASE).unwrap();
+    let published = usize::try_from(number(bytes, start + PUBLISHED_OFFSET)).unwrap();
+    let used = start..start + published.next_multiple_of(PAGE);
+    [used.clone(), used.end..start + len]
+}
+
 /// The bytes of which each is worth a case of its own.
 pub(super) fn dense(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut ranges = vec![0..48, PAGE - 4..PAGE, PAGE..PAGE + 320];
@@ -55,6 +68,10 @@ pub(super) fn dense(bytes: &[u8]) -> Vec<Range<usize>> {
             // redb's header, in its sector, and the first page after it.
             ranges.push(start..start + 512);
             ranges.push(start + PAGE..start + 2 * PAGE);
+        } else if logical == LOG_BASE {
+            // The head of the log, and of its first record, with the row that it begins with.
+            ranges.push(start..start + 32);
+            ranges.push(start + PAGE..start + PAGE + 64);
         } else if logical >= SUMS_BASE {
             ranges.push(start..start + PAGE.min(len));
         }

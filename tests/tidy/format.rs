@@ -18,7 +18,7 @@ const SUPERBLOCK_LEN: usize = 16 * PAGE;
 const VALUES: [f32; 4] = [1.0, 0.0, 0.6, 0.8];
 
 /// Table of the document, field, source file, constant.
-const OFFSETS: [(&str, &str, &str, &str); 45] = [
+const OFFSETS: [(&str, &str, &str, &str); 48] = [
     ("File", "preamble", "layout", "PREAMBLE_OFFSET"),
     ("File", "notice", "layout", "NOTICE_OFFSET"),
     ("File", "superblock A", "layout", "SUPERBLOCK_A_OFFSET"),
@@ -42,6 +42,9 @@ const OFFSETS: [(&str, &str, &str, &str); 45] = [
     ("Header sector", "list_crc", "manifest", "MANIFEST_CRC_OFFSET"),
     ("Header sector", "crc", "manifest", "HEADER_CRC_OFFSET"),
     ("Header sector", "entries", "manifest", "SECTOR_LEN"),
+    ("Log", "crc", "wal", "HEAD_CRC_OFFSET"),
+    ("Log", "first record", "wal", "RECORDS_OFFSET"),
+    ("Log record", "rows", "wal", "RECORD_HEAD_LEN"),
     ("Redb header", "flags", "header", "FLAGS_OFFSET"),
     ("Redb header", "slot 0", "header", "SLOT_0_OFFSET"),
     ("Redb header", "slot 1", "header", "SLOT_1_OFFSET"),
@@ -67,12 +70,14 @@ const OFFSETS: [(&str, &str, &str, &str); 45] = [
 ];
 
 /// What is stated in the prose.
-const STATED: [(&str, &str, &str); 9] = [
+const STATED: [(&str, &str, &str); 11] = [
     ("Extents in a superblock, at most", "superblock", "EXTENTS_MAX"),
     ("Bytes of an extent", "superblock", "EXTENT_LEN"),
     ("Bytes of a sector", "manifest", "SECTOR_LEN"),
     ("Bytes of an entry", "manifest", "ENTRY_LEN"),
     ("First stream page of checksums", "pages", "SUMS_BASE"),
+    ("First stream page of the log", "pages", "WAL_BASE"),
+    ("New logs have pages", "wal", "WAL_PAGES"),
     ("Checksums in a page", "pages", "SUMS_PER_PAGE"),
     ("Bytes of a chunk", "blob", "CHUNK_BYTES"),
     ("Bytes of a page", "layout", "PAGE_BYTES"),

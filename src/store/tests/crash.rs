@@ -1,8 +1,8 @@
 //! Crash tests: every write and every sync of a workload is a moment at which the power fails.
 //!
 //! What was written since the last sync may have reached the disk or not, in any order, and the write in flight may be torn
-//! at a border of 512 bytes. Each image that this leaves must open, check clean, and hold exactly the documents of the last
-//! acknowledged commit or of the one in flight. Three deliberate mistakes in the storage layer prove that the harness would
+//! at a border of 512 bytes; what was written to be durable by itself is so when the next thing is done. Each image that this leaves must open, check clean, and hold exactly the documents of the last
+//! acknowledged commit or of the one in flight. Four deliberate mistakes in the storage layer prove that the harness would
 //! notice: with each of them images must fail.
 
 #![expect(clippy::print_stdout, reason = "the counts are part of the result")]
@@ -66,12 +66,13 @@ fn record(seed: u64, operations: usize, sabotage: Sabotage) -> Recorded {
 type Fate = &'static str;
 
 /// What of `pending`, written since the last sync, can have reached the disk after a crash, the last of it being in flight.
-fn fates<'a>(pending: &[&'a Op], random: &mut Random) -> Vec<(Fate, Vec<Cow<'a, Op>>)> {
+/// If more is durable than when it was last called, `is_new` asks for that alone, too.
+fn fates<'a>(pending: &[&'a Op], is_new: bool, random: &mut Random) -> Vec<(Fate, Vec<Cow<'a, Op>>)> {
     let borrowed = |ops: &[&'a Op]| ops.iter().map(|&op| Cow::Borrowed(op)).collect::<Vec<_>>();
     let mut all = vec![("prefix", borrowed(pending))];
     let Some((last, before)) = pending.split_last() else { return all };
-    // The same until the next sync.
-    if before.is_empty() {
+    // The same until more is durable.
+    if is_new {
         all.push(("lost", Vec::new()));
     }
     let one = if random.below(2) == 0 { *last } else { pending[random.below(pending.len())] };
@@ -80,7 +81,7 @@ fn fates<'a>(pending: &[&'a Op], random: &mut Random) -> Vec<(Fate, Vec<Cow<'a, 
         let some: Vec<&Op> = pending.iter().copied().filter(|_| random.below(2) == 0).collect();
         all.push(("some", borrowed(&some)));
     }
-    if let Op::Write(offset, data) = last
+    if let Op::Write(offset, data) | Op::WriteSynced(offset, data) = last
         && data.len() > SECTOR
     {
         let cut = SECTOR * (1 + random.below(data.len().div_ceil(SECTOR) - 1));
@@ -165,31 +166,45 @@ impl Outcome {
     }
 }
 
+/// Makes durable what is so when `op` is done or, if it was written synced, when that is done; tells whether anything is.
+fn settle<'a>(durable: &mut Vec<u8>, pending: &mut Vec<&'a Op>, op: &'a Op, before: Option<&'a Op>) -> bool {
+    match (op, before) {
+        (Op::Sync, _) => pending.drain(..).for_each(|op| apply(durable, op)),
+        // Only its own range is.
+        (_, Some(Op::WriteSynced(..))) => {
+            if let Some(synced) = pending.pop() {
+                apply(durable, synced);
+            }
+        }
+        _ => return false,
+    }
+    true
+}
+
 /// Crashes at every operation whose number is `part` modulo `parts`.
 fn crash(recorded: &Recorded, outcome: &Outcome, part: usize, parts: usize) {
     let mut random = Random(part as u64);
     let mut durable = recorded.start.clone();
     let mut pending: Vec<&Op> = Vec::new();
     let (mut committed, mut image) = (0, Vec::new());
+    let mut is_new = true;
     for (at, op) in recorded.ops.iter().enumerate() {
         if outcome.is_enough() {
             return;
         }
+        is_new |= settle(&mut durable, &mut pending, op, recorded.ops.get(at.wrapping_sub(1)));
         match op {
             Op::Mark(count) => committed = *count,
-            Op::Sync => {
-                for op in pending.drain(..) {
-                    apply(&mut durable, op);
-                }
-            }
-            Op::Write(..) | Op::SetLen(_) => pending.push(op),
+            Op::Sync => {}
+            Op::Write(..) | Op::WriteSynced(..) | Op::SetLen(_) => pending.push(op),
         }
         if at % parts != part || matches!(op, Op::Mark(_)) {
             continue;
         }
         let next = (committed + 1).min(recorded.digests.len() - 1);
         let allowed = &recorded.digests[committed..=next];
-        for (n, (fate, chosen)) in fates(&pending, &mut random).into_iter().enumerate() {
+        let is_new = std::mem::take(&mut is_new);
+        for (n, (fate, chosen)) in fates(&pending, is_new, &mut random).into_iter().enumerate() {
             build(&mut image, &durable, &chosen);
             let again = ((at + n) % RECOVERY_EVERY == 0).then(|| image.clone());
             let ops = outcome.note(
@@ -214,16 +229,12 @@ fn crash_recovery(
     random: &mut Random,
 ) {
     let (mut pending, mut image): (Vec<&Op>, _) = (Vec::new(), Vec::new());
-    for op in ops {
-        match op {
-            Op::Sync => {
-                for op in pending.drain(..) {
-                    apply(&mut durable, op);
-                }
-            }
-            _ => pending.push(op),
+    for (n, op) in ops.iter().enumerate() {
+        let is_new = settle(&mut durable, &mut pending, op, ops.get(n.wrapping_sub(1)));
+        if !matches!(op, Op::Sync) {
+            pending.push(op);
         }
-        for (_, chosen) in fates(&pending, random) {
+        for (_, chosen) in fates(&pending, is_new || n == 0, random) {
             build(&mut image, &durable, &chosen);
             outcome.recoveries.fetch_add(1, Ordering::Relaxed);
             outcome.note(at, "within recovery", verify(&mut image, allowed, false));
@@ -276,15 +287,20 @@ fn failures_of(sabotage: Sabotage) -> usize {
 
 #[test]
 fn control_a_map_written_after_the_sync_is_noticed() {
-    assert!(failures_of(Sabotage { map_after_sync: true, ..Sabotage::default() }) > 0);
+    assert!(failures_of(Sabotage::MapAfterSync) > 0);
 }
 
 #[test]
 fn control_an_extent_moved_with_one_sync_is_noticed() {
-    assert!(failures_of(Sabotage { move_with_one_sync: true, ..Sabotage::default() }) > 0);
+    assert!(failures_of(Sabotage::MoveWithOneSync) > 0);
+}
+
+#[test]
+fn control_a_record_of_the_log_that_is_not_synced_is_noticed() {
+    assert!(failures_of(Sabotage::AppendWithoutSync) > 0);
 }
 
 #[test]
 fn control_a_commit_published_without_its_manifest_is_noticed() {
-    assert!(failures_of(Sabotage { publish_without_manifest: true, ..Sabotage::default() }) > 0);
+    assert!(failures_of(Sabotage::PublishWithoutManifest) > 0);
 }

@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: demo install setup models test lint bench bench-memory eval native-torch corrupt fuzz asan bench-peers
+.PHONY: demo install setup models test lint bench bench-memory eval native-torch corrupt fuzz asan old-cpu bench-peers
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -78,3 +78,7 @@ fuzz: setup
 # Compiles the C++ shim and a test of it for AddressSanitizer, and runs it.
 asan: setup
 	scripts/asan.sh
+
+# Runs the program on emulated processors, with AVX2 and without: some minutes. Installs qemu-user-static.
+old-cpu: setup
+	scripts/old_cpu.sh

@@ -55,8 +55,9 @@ fn adding_texts() {
     let ran = scene.vdb(&["--json", "add", "a.vdb", "three", "--id", "x", "--meta", "@meta.json"]);
     let mut lines = ran.lines();
     assert!(lines[1]["data"]["seconds"].take().is_number());
-    let sum =
-        json!({"added": 0, "updated": 1, "skipped": 0, "parts": 1, "truncated": 0, "seconds": Value::Null});
+    let sum = json!({
+        "added": 0, "updated": 1, "skipped": 0, "parts": 1, "truncated": 0, "duplicates": [], "seconds": Value::Null,
+    });
     assert_eq!(pairs(&lines), [("added", &json!({"id": "x", "parts": 1})), ("summary", &sum)]);
     let ran = scene.fed(&["add", "a.vdb", "four", "--id", "x", "--meta", "@-"], r#"{"from": "stdin"}"#);
     assert_eq!(ran.exit, Some(0));

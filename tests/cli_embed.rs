@@ -355,3 +355,42 @@ fn a_model_that_nobody_knows_is_added_with_a_command() {
     assert_eq!(error["code"], "unavailable");
     assert!(error["message"].as_str().unwrap().contains("`vdb model add mini DIR|WHEEL` adds it"), "{error}");
 }
+
+#[test]
+fn a_model_that_the_budget_has_no_room_for_is_not_loaded() {
+    let scene = Scene::new();
+    let added = scene.vdb(&["add", "a.vdb", "the cat sleeps", "rain", "--id", "a", "--id", "b", "--quiet"]);
+    assert_eq!(added.exit, Some(0), "{}", added.stderr);
+    std::fs::write(scene.path("a.jsonl"), "{\"id\": \"c\", \"text\": \"new\"}\n").unwrap();
+    let small = ["--memory", "64MiB", "--json", "--quiet"];
+    for words in [
+        &["search", "a.vdb", "a kitten"][..],
+        &["add", "a.vdb", "new"],
+        &["import", "a.vdb", "a.jsonl"],
+        &["update", "a.vdb", "a", "--text", "new"],
+        &["add", "new.vdb", "new"],
+    ] {
+        // It would fail otherwise if it were loaded first.
+        for runtime in [None, Some("none.so")] {
+            let mut command = scene.command(&[words, &small].concat());
+            command.envs(runtime.map(|path| ("ORT_DYLIB_PATH", path)));
+            let ran = Ran::of(command.output().unwrap());
+            let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+            let error = &error["data"];
+            assert_eq!((&error["code"], ran.exit), (&json!("memory"), Some(1)), "{words:?}: {error}");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.starts_with("the embedding model all-MiniLM-L6-v2 needs "), "{message}");
+            let bytes = ["expected", "found"].map(|name| error[name].as_u64().unwrap());
+            assert!(bytes[0] > bytes[1] && bytes[0] < 256 << 20, "{error}");
+        }
+    }
+    assert!(!scene.path("new.vdb").exists());
+    // What needs no model works.
+    for words in [&["search", "a.vdb", "--like", "a"][..], &["search", "a.vdb", "cat", "--mode", "text"]] {
+        let ran = scene.vdb(&[words, &small, &["--strict"]].concat());
+        assert_eq!(ran.exit, Some(0), "{words:?}: {}", ran.stderr);
+    }
+    let found = scene.vdb(&["search", "a.vdb", "a kitten", "--memory", "192MiB", "--json"]).lines();
+    assert_eq!(found[0]["data"]["id"], "a");
+    assert_eq!(scene.vdb(&["count", "a.vdb"]).stdout, "2\n");
+}

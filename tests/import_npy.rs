@@ -19,7 +19,7 @@ impl Files {
 }
 
 /// An array as NumPy writes it, of rows of three values.
-fn npy(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     while (10 + header.len() + 1) % 64 != 0 {
         header.push(' ');

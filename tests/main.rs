@@ -10,6 +10,8 @@ mod bad_input;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod cli_bad_input;
+#[cfg(feature = "cli")]
 mod cli_documents;
 #[cfg(feature = "cli")]
 mod cli_embed;

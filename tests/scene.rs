@@ -8,7 +8,11 @@ use serde_json::Value;
 use vdb::{Document, ModelIdentity, OpenOptions, Store};
 
 /// A directory in which `vdb` runs, so that its messages name files without a path.
-pub(crate) struct Scene(tempfile::TempDir);
+pub(crate) struct Scene {
+    directory: PathBuf,
+    /// Goes with the scene, if it was made for it.
+    _made: Option<tempfile::TempDir>,
+}
 
 /// What a run left behind.
 #[must_use = "look at what the run printed"]
@@ -20,16 +24,22 @@ pub(crate) struct Ran {
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Scene(tempfile::tempdir().unwrap())
+        let made = tempfile::tempdir().unwrap();
+        Scene { directory: made.path().to_owned(), _made: Some(made) }
+    }
+
+    /// In a directory that is there.
+    pub(crate) fn at(directory: impl Into<PathBuf>) -> Self {
+        Scene { directory: directory.into(), _made: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.directory.join(name)
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vdb"));
-        command.current_dir(self.0.path()).args(words).stdin(Stdio::null()).env_remove("NO_COLOR");
+        command.current_dir(&self.directory).args(words).stdin(Stdio::null()).env_remove("NO_COLOR");
         command
     }
 

@@ -65,7 +65,7 @@ impl Document {
         let (mut id, mut text, mut metadata, mut vector, mut parts) = (None, None, None, None, None);
         let mut extra = Vec::new();
         for member in json::members_within(json, DEPTH_MAX + 1).map_err(damaged)? {
-            let (key, value) = member.map_err(damaged)?;
+            let (key, value) = member.map_err(|fault| damaged_value(json, fault))?;
             let slot = match key.name().as_ref() {
                 name if name == fields.id => &mut id,
                 name if name == fields.text => &mut text,
@@ -168,6 +168,26 @@ fn damaged(fault: Fault) -> Error {
     fault.invalid("document")
 }
 
+/// A fault of the JSON of a document. Where it is a word in a vector, such as NaN, that value is named.
+fn damaged_value(json: &str, fault: Fault) -> Error {
+    word_in_vector(json, fault.span.start).map_or_else(|| damaged(fault), invalid)
+}
+
+fn word_in_vector(json: &str, at: usize) -> Option<String> {
+    let (before, after) = (json.get(..at)?, json.get(at..)?);
+    let bracket = before.rfind('[')?;
+    before[..bracket].trim_end().strip_suffix(':')?.trim_end().strip_suffix("\"vector\"")?;
+    let end = after.find(|c: char| !c.is_alphanumeric()).unwrap_or(after.len());
+    let sign = if before.ends_with('-') { "-" } else { "" };
+    let column = json::elements(&json[bracket..]).ok()?.take_while(Result::is_ok).count();
+    let is_word = after.starts_with(char::is_alphabetic);
+    is_word.then(|| not_a_value(column, &format!("{sign}{}", &after[..end])))
+}
+
+fn not_a_value(column: usize, token: &str) -> String {
+    format!("vector[{column}] is {token:.40}, expected a number that an f32 holds")
+}
+
 fn read_id(value: &str) -> Result<String> {
     if value.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
         return Ok(value.to_owned());
@@ -201,12 +221,7 @@ fn read_vector(value: &str) -> Result<Vec<f32>> {
         let token = element.map_err(damaged)?;
         match token.parse::<f32>() {
             Ok(number) if number.is_finite() => vector.push(number),
-            _ => {
-                let at = vector.len();
-                return Err(invalid(format!(
-                    "vector[{at}] is {token:.40}, expected a number that an f32 holds"
-                )));
-            }
+            _ => return Err(invalid(not_a_value(vector.len(), token))),
         }
     }
     Ok(vector)

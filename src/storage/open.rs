@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -185,8 +185,9 @@ pub(crate) fn create_file(
     let temporary = tempfile::Builder::new()
         .prefix(&prefix)
         .suffix(".creating")
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(directory)
+        .make_in(directory, |path| {
+            OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
+        })
         .map_err(io_error("create", path))?;
     // The umask may have taken bits that the caller asked for.
     temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(io_error("create", path))?;
@@ -265,6 +266,13 @@ fn open_raw(path: &Path, access: Access) -> Result<(Box<dyn RawFile>, Preamble)>
         Err(error) if error.kind() == ErrorKind::IsADirectory => {
             return Err(Error::NotAStore { path: path.to_owned(), found: "it is a directory".into() });
         }
+        // It may well be readable.
+        Err(error)
+            if access == Access::Write
+                && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
+        {
+            return Err(io_error("write", path)(error));
+        }
         Err(error) => return Err(io_error("open", path)(error)),
     };
     let kind = file.metadata().map_err(io_error("open", path))?.file_type();
@@ -301,7 +309,10 @@ fn open_writer_on(
     if !container.refuse_unreadable()? {
         return Err(Error::Unavailable {
             feature: "writing",
-            reason: "the file uses features that this version can only read; open it read-only".into(),
+            reason: format!(
+                "{} uses features that this version can only read; open it read-only",
+                path.display()
+            ),
         });
     }
     start_writer(container, settings)

@@ -107,7 +107,7 @@ fn a_truncated_store_is_damaged_not_foreign() {
 }
 
 /// Sets a feature bit in both superblocks, as a later version would.
-fn set_feature(path: &Path, word: usize, bit: u32) {
+pub(crate) fn set_feature(path: &Path, word: usize, bit: u32) {
     let mut bytes = fs::read(path).unwrap();
     for offset in SUPERBLOCK_OFFSETS {
         let slot = &mut bytes[offset..offset + SUPERBLOCK_LEN];

@@ -6,6 +6,8 @@ mod files;
 mod lifecycle;
 mod messages;
 
+#[cfg(feature = "cli")]
+pub(crate) use files::set_feature;
 use vdb::{CheckLevel, Control, Document, Error, Result, Store};
 
 /// A document of two values.

@@ -13,10 +13,10 @@ use crate::util::Random;
 
 const DIM: usize = 64;
 /// What the file may grow to, in bytes, and the size of the disk.
-const SPACE: u64 = 4 << 20;
+pub(super) const SPACE: u64 = 4 << 20;
 /// More commits than fit.
 const COMMITS_MAX: u64 = 5_000;
-const LIMIT: &str = "VDB_TEST_FULL_BY_LIMIT";
+pub(super) const LIMIT: &str = "VDB_TEST_FULL_BY_LIMIT";
 const LARGE: &str = "VDB_TEST_FULL_LARGE";
 
 fn documents(commit: u64, count: u64) -> impl Iterator<Item = Document> {
@@ -60,7 +60,7 @@ fn assert_kept(store: &Store, commits: u64, committed: u64) {
     assert_sound(store);
 }
 
-fn make_room(ballast: &Path) {
+pub(super) fn make_room(ballast: &Path) {
     if std::env::var_os(LIMIT).is_none() {
         return fs::remove_file(ballast).unwrap();
     }

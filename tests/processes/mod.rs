@@ -5,6 +5,8 @@
 #![allow(clippy::print_stdout, reason = "the numbers of a run tell how much it has shown")]
 
 mod child;
+#[cfg(feature = "cli")]
+mod commands;
 mod create;
 mod follow;
 mod fork;
@@ -31,6 +33,8 @@ fn child_process() {
         "create" => create::create(),
         "fork" => fork::fork_and_try(),
         "fill" => full_disk::fill(),
+        #[cfg(feature = "cli")]
+        "fill by commands" => commands::fill(),
         "count" => full_disk::count(),
         other => panic!("no such role: {other}"),
     }

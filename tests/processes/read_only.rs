@@ -12,7 +12,7 @@ use super::child::{self, Child};
 use super::workload::{Model, assert_sound, number_of};
 
 /// The user that owns nothing.
-const NOBODY: u32 = 65_534;
+pub(super) const NOBODY: u32 = 65_534;
 /// Commits that the writer acknowledges before it is killed: some before a segment is sealed, some after.
 const COMMITS: u64 = 8;
 
@@ -20,7 +20,7 @@ const COMMITS: u64 = 8;
 pub(super) fn read() {
     let path = child::store_path();
     match Store::open(&path) {
-        Err(Error::Io { op: "open", path: named, source }) => {
+        Err(Error::Io { op: "write", path: named, source }) => {
             assert_eq!(named, path);
             child::say(&format!("not written: {:?}", source.kind()));
         }

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -39,6 +39,13 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     /// The library says so.
     Store(Error),
+    /// The library says so of a file that it does not name.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        error: Error,
+    },
     /// A line of a file, or of standard input, is at fault.
     Line {
         /// The file; `None` is standard input.
@@ -82,6 +89,14 @@ impl Failure {
         Failure::Usage { message: message.into(), hint: None }
     }
 
+    /// A store cannot be opened.
+    pub(crate) fn opening(path: &Path, error: Error) -> Self {
+        match error {
+            Error::Version { .. } | Error::Corrupt { .. } => Failure::File { path: path.to_owned(), error },
+            error => error.into(),
+        }
+    }
+
     /// A line is at fault. A document that was added alone needs no place in the call: the line says more.
     pub(crate) fn line(path: Option<PathBuf>, line: u64, mut error: Error) -> Self {
         if let Error::Shape { what, .. } | Error::Invalid { what, .. } = &mut error {
@@ -94,7 +109,7 @@ impl Failure {
     /// What the library says.
     fn error(&self) -> Option<&Error> {
         match self {
-            Failure::Store(error) | Failure::Line { error, .. } => Some(error),
+            Failure::Store(error) | Failure::File { error, .. } | Failure::Line { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -102,11 +117,13 @@ impl Failure {
     /// The exit status.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Failure::Store(error) | Failure::Line { error, .. } => match error.kind() {
-                ErrorKind::Busy => Exit::Busy,
-                ErrorKind::Cancelled => Exit::Interrupted,
-                _ => Exit::Failed,
-            },
+            Failure::Store(error) | Failure::File { error, .. } | Failure::Line { error, .. } => {
+                match error.kind() {
+                    ErrorKind::Busy => Exit::Busy,
+                    ErrorKind::Cancelled => Exit::Interrupted,
+                    _ => Exit::Failed,
+                }
+            }
             Failure::Usage { .. } => Exit::Usage,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Failure::Output(_) => Exit::Failed,
@@ -117,7 +134,9 @@ impl Failure {
     /// The stable code that scripts branch on.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Failure::Store(error) | Failure::Line { error, .. } => error.kind().code(),
+            Failure::Store(error) | Failure::File { error, .. } | Failure::Line { error, .. } => {
+                error.kind().code()
+            }
             Failure::Usage { .. } => "usage",
             Failure::Output(_) => "io",
             Failure::Bug(_) => "bug",
@@ -128,6 +147,7 @@ impl Failure {
     pub(crate) fn message(&self) -> String {
         match self {
             Failure::Store(error) => error.to_string(),
+            Failure::File { path, error } => format!("{}: {error}", path.display()),
             Failure::Line { path, line, error } => {
                 let input = path.as_ref().map_or("standard input".into(), |path| path.to_string_lossy());
                 format!("line {line} of {input}: {error}")
@@ -193,6 +213,9 @@ impl Failure {
                 _ => {}
             }
         }
+        if let Failure::File { path: file, .. } = self {
+            path = json!(file.to_string_lossy());
+        }
         let mut number = Value::Null;
         if let Failure::Line { path: input, line, .. } = self {
             path = json!(input.as_ref().map(|input| input.to_string_lossy()));
@@ -204,6 +227,10 @@ impl Failure {
         })
     }
 }
+
+/// The way out where a store cannot be written.
+const READS_ONLY: &str =
+    "commands that only read, such as `search`, `list` and `check`, need no permission to write";
 
 /// The way out of an error of the library.
 fn hint(error: &Error) -> Option<String> {
@@ -224,9 +251,18 @@ fn hint(error: &Error) -> Option<String> {
         Error::Memory { .. } => "`--memory SIZE` sets the budget".into(),
         Error::Version { .. } => "a newer version of vdb has written the file: use that".into(),
         Error::Poisoned { .. } => "free some space or repair the disk, then run the command again".into(),
-        Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-            "the disk is full: what was committed is safe".into()
-        }
+        Error::Io { op, source, .. } => match (*op, source.kind()) {
+            (_, io::ErrorKind::StorageFull) => "the disk is full: what was committed is safe".into(),
+            (_, io::ErrorKind::QuotaExceeded) => "the quota is used up: what was committed is safe".into(),
+            (_, io::ErrorKind::FileTooLarge) => {
+                "files may not grow so large here: what was committed is safe".into()
+            }
+            ("write", io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+                READS_ONLY.into()
+            }
+            _ => return None,
+        },
+        Error::Unavailable { feature: "writing", .. } => READS_ONLY.into(),
         _ => return None,
     })
 }

@@ -71,13 +71,15 @@ pub(crate) fn vector(value: &str) -> Result<Vec<f32>> {
     let text = text(value)?;
     let invalid = |reason: String| Error::Invalid { what: "vector of the query".into(), reason };
     // Alone it is JSON, so that it stays one value in the document around it.
-    if let Err(error) = serde_json::from_str::<&serde_json::value::RawValue>(&text) {
-        return Err(invalid(format!("expected a list of numbers: {error}")).into());
-    }
-    match Document::from_json(&format!("{{\"vector\":{text}}}")) {
-        Err(Error::Invalid { reason, .. }) => Err(invalid(reason).into()),
-        Err(other) => Err(other.into()),
-        Ok(document) => Ok(vector_of(&document).unwrap_or_default()),
+    let alone = serde_json::from_str::<&serde_json::value::RawValue>(&text);
+    match (Document::from_json(&format!("{{\"vector\":{text}}}")), alone) {
+        // Of a value that is none the place in the list says more.
+        (Err(Error::Invalid { reason, .. }), alone) if alone.is_ok() || reason.starts_with("vector[") => {
+            Err(invalid(reason).into())
+        }
+        (_, Err(error)) => Err(invalid(format!("expected a list of numbers: {error}")).into()),
+        (Err(other), _) => Err(other.into()),
+        (Ok(document), _) => Ok(vector_of(&document).unwrap_or_default()),
     }
 }
 

@@ -67,7 +67,7 @@ impl Model {
         Ok(())
     }
 
-    /// Loads it now. Returns whether there is one.
+    /// Reads it now, without what embeds. Returns whether there is one.
     pub(crate) fn load(&self) -> Result<bool> {
         self.0.as_ref().map(|late| late.model()).transpose()?;
         Ok(self.0.is_some())
@@ -126,12 +126,12 @@ struct Late {
 }
 
 impl Late {
+    /// The model, whose sessions are made when it embeds: what they take has to be granted before.
     fn model(&self) -> vdb::Result<&LocalModel> {
         if let Some(model) = self.model.get() {
-            model.wake()?;
             return Ok(model);
         }
-        let model = self.load.load(&Models::of_user()?, &self.identity.name)?;
+        let model = self.load.clone().lazy().load(&Models::of_user()?, &self.identity.name)?;
         Ok(self.model.get_or_init(|| model))
     }
 }
@@ -181,5 +181,35 @@ impl Embedder for Rehearsal {
 
     fn split(&self, text: &str) -> Vec<Range<usize>> {
         self.0.model().map_or_else(|_| std::iter::once(0..text.len()).collect(), |model| model.split(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vdb::embed::DEFAULT_MODEL;
+
+    use super::*;
+    use crate::resident::resident;
+
+    #[test]
+    fn a_model_is_counted_before_it_takes_memory() {
+        let models = Models::of_user().unwrap();
+        let load = LoadOptions::new().threads(3);
+        let here = load.clone().lazy().load(&models, DEFAULT_MODEL).unwrap();
+        let (identity, model, sample) = (here.identity().clone(), OnceLock::new(), Mutex::default());
+        let late = Arc::new(Late { identity, load, model, sample });
+        let before = resident("RssAnon").unwrap();
+        for texts in [1, 8, 9, 20, 1000] {
+            assert_eq!(late.memory_bytes(texts), here.memory_bytes(texts), "{texts} texts");
+            assert_eq!(Rehearsal(Arc::clone(&late)).memory_bytes(texts), here.memory_bytes(1));
+        }
+        assert_eq!(late.split("one text").len(), 1);
+        let (one, three) = (late.memory_bytes(1), late.memory_bytes(1000));
+        assert!(one > 48 << 20 && three > one + one / 2, "{one} and {three} bytes");
+        let counted = resident("RssAnon").unwrap();
+        late.embed(&["one text"]).unwrap();
+        let awake = resident("RssAnon").unwrap();
+        assert!(counted - before.min(counted) < one / 4, "{before} to {counted} bytes before the first text");
+        assert!(awake - counted > one / 4, "{counted} to {awake} bytes: this measures nothing");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use vdb::{Background, Error, OpenOptions, Store};
 
 use crate::args::Globals;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::Output;
 
 /// How long to sleep before the writer lock is tried again.
@@ -27,7 +27,7 @@ pub(crate) fn options(globals: &Globals) -> OpenOptions {
 
 /// Opens a store to read it.
 pub(crate) fn to_read(path: &Path, globals: &Globals) -> Result<Store> {
-    Ok(options(globals).read_only(true).open(path)?)
+    options(globals).read_only(true).open(path).map_err(|error| Failure::opening(path, error))
 }
 
 /// Opens a store to write it; waits for another writer as long as `--wait` says.
@@ -49,7 +49,7 @@ pub(crate) fn with_options(
                 output.go_on()?;
                 std::thread::sleep(RETRY);
             }
-            result => return Ok(result?),
+            result => return result.map_err(|error| Failure::opening(path, error)),
         }
     }
 }

@@ -87,6 +87,8 @@ pub struct ImportSummary {
     pub skipped: u64,
     /// Documents left out because of an error.
     pub failed: u64,
+    /// Documents that gave way to a later one of the same id in the same commit.
+    pub duplicates: u64,
     /// Rows added.
     pub parts: u64,
     /// Texts that were longer than the model reads, and were cut.
@@ -462,6 +464,7 @@ impl<'a, F: FnMut(Committed)> Run<'a, F> {
             self.summary.added += report.added;
             self.summary.updated += report.updated;
             self.summary.skipped += report.skipped;
+            self.summary.duplicates += to_u64(report.duplicates.len());
             self.summary.parts += report.parts;
             self.summary.truncated += report.truncated;
             self.before = self.store.snapshot()?;

@@ -1,6 +1,7 @@
 //! `vdb add`: documents from the command line or from JSON Lines, in one transaction.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -84,13 +85,17 @@ fn print(report: &CommitReport, started: Instant, output: &mut Output) -> Result
     }
     let data = json!({
         "added": report.added, "updated": report.updated, "skipped": report.skipped, "parts": report.parts,
-        "truncated": report.truncated, "seconds": started.elapsed().as_secs_f64(),
+        "truncated": report.truncated, "duplicates": report.duplicates, "seconds": started.elapsed().as_secs_f64(),
     });
-    let text = format!(
+    let mut text = format!(
         "{} added, {} updated, {}",
         super::counted(report.added, "document"),
         report.updated,
         super::counted(report.parts, "part")
     );
+    if let Some(id) = report.duplicates.first() {
+        let ids = report.duplicates.len();
+        let _ = write!(text, "; {ids} given again, first {id:?}: the last of an id counts");
+    }
     output.result("summary", &data, text)
 }

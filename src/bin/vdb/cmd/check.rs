@@ -32,9 +32,10 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     drop(control);
     let (objects, damage) = match checked {
         // Damage that lets nothing be opened is the one thing that was found.
-        Err(Failure::Store(Error::Corrupt { what, offset, detail })) => {
-            (1, vec![(what, format!("{detail} (at byte {offset})"))])
-        }
+        Err(
+            Failure::Store(Error::Corrupt { what, offset, detail })
+            | Failure::File { error: Error::Corrupt { what, offset, detail }, .. },
+        ) => (1, vec![(what, format!("{detail} (at byte {offset})"))]),
         other => other?,
     };
     for (what, detail) in &damage {

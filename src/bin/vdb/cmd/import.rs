@@ -149,13 +149,14 @@ fn summarise(
     let seconds = started.elapsed().as_secs_f64();
     let data = json!({
         "added": summary.added, "updated": summary.updated, "skipped": summary.skipped, "failed": summary.failed,
-        "parts": summary.parts, "truncated": summary.truncated, "seconds": seconds, "peak_memory": watch.peak(),
+        "duplicates": summary.duplicates, "parts": summary.parts, "truncated": summary.truncated,
+        "seconds": seconds, "peak_memory": watch.peak(),
         "peak_granted": granted, "peak_resident": resident("VmHWM"),
     });
-    let cut =
-        if summary.truncated > 0 { format!(", {} truncated", summary.truncated) } else { String::new() };
+    let if_any = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+    let more = if_any(summary.duplicates, "given again") + &if_any(summary.truncated, "truncated");
     let text = format!(
-        "{} added, {} updated, {} skipped, {} failed{cut} in {seconds:.1} s",
+        "{} added, {} updated, {} skipped, {} failed{more} in {seconds:.1} s",
         super::counted(summary.added, "document"),
         summary.updated,
         summary.skipped,

@@ -15,9 +15,15 @@ fn main() {
     }
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=VDB_FAISS_DIR");
+    println!("cargo:rerun-if-env-changed=VDB_SANITIZE");
 
     let mut shim = cc::Build::new();
     shim.cpp(true).std("c++17").warnings(true).extra_warnings(true).flag("-Wconversion").flag("-Wshadow");
+    // Set by `scripts/fuzz.sh`, which links what belongs to it.
+    if let Ok(sanitizer) = env::var("VDB_SANITIZE") {
+        shim.flag(format!("-fsanitize={sanitizer}")).flag("-fno-omit-frame-pointer");
+        shim.define("_GLIBCXX_ASSERTIONS", None);
+    }
     let faiss = faiss_dir();
     if let Some(dir) = &faiss {
         // FAISS's own headers are not ours to warn about.

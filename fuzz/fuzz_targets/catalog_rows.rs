@@ -1,4 +1,4 @@
 //! Fuzzes the decoding of records of the catalog.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vdb_fuzz::catalog_rows(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vdb::fuzz::catalog_rows(bytes));

@@ -1,4 +1,4 @@
 //! Fuzzes the decoding of superblocks.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vdb_fuzz::superblock(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vdb::fuzz::superblock(bytes));

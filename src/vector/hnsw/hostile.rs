@@ -12,7 +12,7 @@ use super::{Codes, Index, Params, Sections, Wanted};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::storage::Bytes;
-use crate::vector::exact::{Block, Query};
+use crate::vector::exact::{Block, Query, Selection};
 use crate::vector::kernel::inverse_norm;
 use crate::vector::rows::Rows;
 
@@ -36,7 +36,8 @@ pub(crate) fn fuzz_index(bytes: &[u8]) {
     }
 }
 
-/// Makes an index, damages it, and searches it; returns how many rows were found. An answer has the shape of one.
+/// Makes an index, damages it, searches its graph and scans its codes; returns how many rows the graph found. An answer has
+/// the shape of one.
 ///
 /// # Errors
 /// What opening or searching said.
@@ -60,6 +61,9 @@ pub(super) fn attempt(words: Words<'_>) -> Result<usize> {
     positions.sort_unstable();
     positions.dedup();
     assert_eq!(positions.len(), near.len());
+    let (rows, one) = (Rows::From(0), NonZero::<usize>::MIN);
+    let scanned = index.scan(&query, rows, &Selection::All, wanted.candidates, one)?.positions;
+    assert!(scanned.len() <= wanted.candidates && scanned.iter().all(|&position| position < shape.rows));
     Ok(near.len())
 }
 

@@ -141,7 +141,11 @@ fn times(store: &Store, queries: &[(String, Vec<f32>)]) -> Result<[Vec<f64>; ASK
 struct Measured {
     per_second: f64,
     text_ms: f64,
-    hybrid_ratio: f64,
+    hybrid_ms: f64,
+    /// Both to the slower of its halves, the hundred best of each side.
+    of_halves: f64,
+    /// Both to the slower of text alone and vector alone, ten documents each.
+    of_alone: f64,
 }
 
 fn measure(report: &Report, name: &str, language: Language) -> Result<Measured, Box<dyn std::error::Error>> {
@@ -177,8 +181,14 @@ fn measure(report: &Report, name: &str, language: Language) -> Result<Measured, 
         let at = |part| percentile(times.iter().copied(), part);
         report.line(format!("{name:<12}{:>10.3}{:>10.3}", at(0.5), at(0.99)))?;
     }
-    let [text, _, hybrid, text_half, vector_half] = times.map(median);
-    Ok(Measured { per_second, text_ms: text, hybrid_ratio: hybrid / text_half.max(vector_half) })
+    let [text, vector, hybrid, text_half, vector_half] = times.map(median);
+    Ok(Measured {
+        per_second,
+        text_ms: text,
+        hybrid_ms: hybrid,
+        of_halves: hybrid / text_half.max(vector_half),
+        of_alone: hybrid / text.max(vector),
+    })
 }
 
 /// The ratio of a commit of one document with text and five fields to appending a page and syncing it.
@@ -220,12 +230,19 @@ fn main() -> Outcome {
     let english = measure(&report, "English", Language::English)?;
     let korean = measure(&report, "Korean", Language::Korean)?;
     let ratio = commits(&report)?;
-    report.line(format!(
-        "Korean beside it: {:.0} documents/s, text {:.3} ms, hybrid {:.2} times the slower half",
-        korean.per_second, korean.text_ms, korean.hybrid_ratio
-    ))?;
+    for (name, measured) in [("English", &english), ("Korean", &korean)] {
+        report.line(format!(
+            "{name}: {:.0} documents/s; text {:.3} ms; both {:.3} ms, {:.2} times the slower half, {:.2} times the slower of text and \
+             vector alone",
+            measured.per_second,
+            measured.text_ms,
+            measured.hybrid_ms,
+            measured.of_halves,
+            measured.of_alone
+        ))?;
+    }
     report.at_most("English, text, median ms", english.text_ms, TEXT_MS_MAX);
-    report.at_most("English, hybrid / slower half", english.hybrid_ratio, HYBRID_RATIO_MAX);
+    report.at_most("English, hybrid / slower half", english.of_halves, HYBRID_RATIO_MAX);
     report.at_least("English, documents indexed per second", english.per_second, INDEXED_PER_SECOND_MIN);
     report.at_most("commit with text and five fields / append and sync", ratio, COMMIT_RATIO_MAX);
     report.finish()

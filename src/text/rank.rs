@@ -3,18 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tantivy::index::SegmentId;
-use tantivy::query::{
-    Bm25StatisticsProvider, Bm25Weight, EnableScoring, Explanation, PhraseQuery, Query, Scorer, TermQuery,
-    Weight,
-};
+use tantivy::query::{Bm25StatisticsProvider, Bm25Weight, EnableScoring, PhraseQuery, Query, Weight};
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::{DocId, DocSet, Score, SegmentReader, TERMINATED, Term};
+use tantivy::{DocId, Term};
 
+use super::blocks::Blocks;
+use super::cursor::Cursor;
 use super::query::Clause;
 use super::search::Corpus;
-use super::segment::Opened;
-use super::shape::Shape;
+use super::segment::{Opened, Segment};
+use super::shape::{Shape, native};
 use crate::codec::{to_u64, to_usize};
 use crate::error::Result;
 
@@ -75,7 +73,7 @@ impl Statistics {
         self.positions == 0
     }
 
-    pub(super) fn average_length(&self) -> f32 {
+    fn average_length(&self) -> f32 {
         #[expect(clippy::cast_precision_loss, reason = "an average of lengths, as tantivy computes it")]
         let (rows, positions) = (self.rows as f32, self.positions as f32);
         positions / rows
@@ -109,56 +107,85 @@ impl Bm25StatisticsProvider for Statistics {
 /// A clause and what it is worth.
 pub(super) struct Ranked {
     pub(super) clause: Clause,
-    pub(super) query: Box<dyn Query>,
-    pub(super) weight: Box<dyn Weight>,
-    /// The same for the tail.
     pub(super) bm25: Bm25Weight,
+    average_length: f32,
+    finder: Finder,
+}
+
+/// How a clause is found in segments.
+enum Finder {
+    Term(Term),
+    Phrase(Box<dyn Weight>),
+    /// Of each segment of the corpus the rows with terms that begin so, and how often they have one.
+    Prefix(Vec<Vec<(DocId, u32)>>),
 }
 
 impl Ranked {
     pub(super) fn new(corpus: &Corpus<'_>, statistics: &Statistics, clause: &Clause) -> Result<Self> {
         let shape = Shape::get()?;
         let term = |text: &str| Term::from_field_text(shape.text, text);
-        let (query, bm25): (Box<dyn Query>, Bm25Weight) = match clause {
+        let (finder, bm25) = match clause {
             Clause::Term(text) => {
-                let query = TermQuery::new(term(text), IndexRecordOption::WithFreqs);
-                (Box::new(query), statistics.weight_of(statistics.frequency(text)))
+                (Finder::Term(term(text)), statistics.weight_of(statistics.frequency(text)))
             }
             Clause::Phrase(terms) => {
                 let at = |(place, text): &(u32, String)| (to_usize(u64::from(*place)), term(text));
-                let places: Vec<(usize, Term)> = terms.iter().map(at).collect();
+                let query = PhraseQuery::new_with_offset(terms.iter().map(at).collect());
                 let all: Vec<Term> = terms.iter().map(|(_, text)| term(text)).collect();
-                let bm25 = super::shape::native(|| Bm25Weight::for_terms(statistics, &all))?;
-                (Box::new(PhraseQuery::new_with_offset(places)), bm25)
+                let scoring = EnableScoring::enabled_from_statistics_provider(statistics, &shape.searcher);
+                native(|| {
+                    let bm25 = Bm25Weight::for_terms(statistics, &all)?;
+                    Ok((Finder::Phrase(query.weight(scoring)?), bm25))
+                })?
             }
             Clause::Prefix(prefix) => {
-                let (found, mut rows) = expand(corpus, prefix)?;
+                let found = expand(corpus, prefix)?;
+                let mut rows: usize = found.iter().map(Vec::len).sum();
                 if let Some(tail) = corpus.tail {
-                    rows += to_u64(tail.find(clause, corpus.dead).len());
+                    rows += tail.find(clause, corpus.dead).len();
                 }
-                let bm25 = statistics.weight_of(rows);
-                (Box::new(Beginning { found: Arc::new(found), bm25: bm25.clone() }), bm25)
+                (Finder::Prefix(found), statistics.weight_of(to_u64(rows)))
             }
         };
-        let scoring = EnableScoring::enabled_from_statistics_provider(statistics, &shape.searcher);
-        let weight = super::shape::native(|| query.weight(scoring))?;
-        Ok(Ranked { clause: clause.clone(), query, weight, bm25 })
+        Ok(Ranked { clause: clause.clone(), bm25, average_length: statistics.average_length(), finder })
+    }
+
+    /// By how much a bound by the average length in a segment may be below one by the average of all: none if that is not known.
+    fn slack(&self, opened: &Opened) -> Option<f32> {
+        let (own, all) = (opened.average_length, f64::from(self.average_length));
+        #[expect(clippy::cast_possible_truncation, reason = "a factor near one")]
+        let slack = (own / all).max(all / own) as f32;
+        slack.is_finite().then_some(slack)
+    }
+
+    /// The rows of the segment at this place of the corpus that have the clause; none if no row has it.
+    pub(super) fn cursor<'a>(
+        &'a self,
+        place: usize,
+        opened: &'a Opened,
+    ) -> tantivy::Result<Option<Cursor<'a>>> {
+        let (norms, bm25) = (&opened.norms, &self.bm25);
+        Ok(match &self.finder {
+            Finder::Term(term) => {
+                let Some(info) = opened.inverted.get_term_info(term)? else { return Ok(None) };
+                let postings =
+                    opened.inverted.read_block_postings_from_terminfo(&info, IndexRecordOption::WithFreqs)?;
+                let blocks = Blocks::of(opened.list(&info), info.doc_freq);
+                Some(Cursor::blocks(postings, blocks.zip(self.slack(opened)), norms, bm25))
+            }
+            Finder::Phrase(weight) => Some(Cursor::scorer(weight.scorer(&opened.reader, 1.0)?, norms, bm25)),
+            Finder::Prefix(found) => found.get(place).map(|counts| Cursor::counts(counts, norms, bm25)),
+        })
     }
 }
 
-/// Of each segment the rows with terms that begin so, and how often they have one.
-type Expanded = HashMap<SegmentId, Arc<Vec<(DocId, u32)>>>;
-
-/// Finds the rows with a term that begins with `prefix`; also, how many they are.
-fn expand(corpus: &Corpus<'_>, prefix: &str) -> Result<(Expanded, u64)> {
-    let (mut found, mut rows) = (Expanded::new(), 0);
-    for segment in corpus.segments {
+/// Finds in each segment the rows with a term that begins with `prefix`.
+fn expand(corpus: &Corpus<'_>, prefix: &str) -> Result<Vec<Vec<(DocId, u32)>>> {
+    let of = |segment: &Arc<Segment>| {
         let opened = segment.opened()?;
-        let docs = segment.reading(|| docs_of(opened, prefix))?;
-        rows += to_u64(docs.len());
-        found.insert(opened.reader.segment_id(), Arc::new(docs));
-    }
-    Ok((found, rows))
+        segment.reading(|| docs_of(opened, prefix))
+    };
+    corpus.segments.iter().map(of).collect()
 }
 
 fn docs_of(opened: &Opened, prefix: &str) -> tantivy::Result<Vec<(DocId, u32)>> {
@@ -166,9 +193,9 @@ fn docs_of(opened: &Opened, prefix: &str) -> tantivy::Result<Vec<(DocId, u32)>> 
     let mut terms = opened.inverted.terms().range().ge(prefix).into_stream()?;
     while terms.advance() && terms.key().starts_with(prefix.as_bytes()) {
         let mut postings =
-            opened.inverted.read_postings_from_terminfo(terms.value(), IndexRecordOption::WithFreqs)?;
-        while postings.doc() != TERMINATED {
-            docs.push((postings.doc(), tantivy::postings::Postings::term_freq(&postings)));
+            opened.inverted.read_block_postings_from_terminfo(terms.value(), IndexRecordOption::WithFreqs)?;
+        while !postings.docs().is_empty() {
+            docs.extend(postings.docs().iter().copied().zip(postings.freqs().iter().copied()));
             postings.advance();
         }
     }
@@ -179,71 +206,4 @@ fn docs_of(opened: &Opened, prefix: &str) -> tantivy::Result<Vec<(DocId, u32)>> 
         same
     });
     Ok(docs)
-}
-
-/// Terms that begin with something: one clause, as rare as the rows that have any of them.
-#[derive(Clone)]
-struct Beginning {
-    found: Arc<Expanded>,
-    bm25: Bm25Weight,
-}
-
-impl std::fmt::Debug for Beginning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Beginning").field("segments", &self.found.len()).finish_non_exhaustive()
-    }
-}
-
-impl Query for Beginning {
-    fn weight(&self, _: EnableScoring<'_>) -> tantivy::Result<Box<dyn Weight>> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-impl Weight for Beginning {
-    fn scorer(&self, reader: &SegmentReader, boost: Score) -> tantivy::Result<Box<dyn Scorer>> {
-        let field = reader.schema().get_field("text")?;
-        let docs = self.found.get(&reader.segment_id()).map(Arc::clone).unwrap_or_default();
-        let norms = reader.get_fieldnorms_reader(field)?;
-        Ok(Box::new(BeginningScorer { docs, at: 0, norms, bm25: self.bm25.boost_by(boost) }))
-    }
-
-    fn explain(&self, _: &SegmentReader, _: DocId) -> tantivy::Result<Explanation> {
-        Ok(Explanation::new("terms that begin so", 0.0))
-    }
-}
-
-struct BeginningScorer {
-    docs: Arc<Vec<(DocId, u32)>>,
-    at: usize,
-    norms: tantivy::fieldnorm::FieldNormReader,
-    bm25: Bm25Weight,
-}
-
-impl DocSet for BeginningScorer {
-    fn advance(&mut self) -> DocId {
-        self.at = (self.at + 1).min(self.docs.len());
-        self.doc()
-    }
-
-    fn seek(&mut self, target: DocId) -> DocId {
-        let rest = self.docs.get(self.at..).unwrap_or_default();
-        self.at += rest.partition_point(|(doc, _)| *doc < target);
-        self.doc()
-    }
-
-    fn doc(&self) -> DocId {
-        self.docs.get(self.at).map_or(TERMINATED, |(doc, _)| *doc)
-    }
-
-    fn size_hint(&self) -> u32 {
-        u32::try_from(self.docs.len()).unwrap_or(u32::MAX)
-    }
-}
-
-impl Scorer for BeginningScorer {
-    fn score(&mut self) -> Score {
-        let Some(&(doc, count)) = self.docs.get(self.at) else { return 0.0 };
-        self.bm25.score(self.norms.fieldnorm_id(doc), count)
-    }
 }

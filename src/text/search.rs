@@ -1,24 +1,18 @@
 //! Searching all segments and the tail, exactly: the rows with the highest BM25.
-//!
-//! tantivy leaves out stretches of rows whose score cannot reach what the caller has already. It sums in any order and bounds
-//! by the average length in a segment, so its scores and bounds are approximate: it is asked for somewhat more, and
-//! what it finds is scored again, always in the same way.
 
 use std::sync::Arc;
 
 use roaring::RoaringTreemap;
-use tantivy::query::{BooleanQuery, EnableScoring, Occur, Query, Scorer, Weight};
-use tantivy::{DocId, DocSet, TERMINATED};
+use tantivy::DocId;
 
+use super::cursor::Cursor;
 use super::query::Clause;
 use super::rank::{Ranked, Statistics};
+use super::scan::{self, Taker, scan, total};
 use super::segment::{Opened, Segment};
-use super::shape::{Shape, native};
 use super::tail::Tail;
 use crate::error::Result;
 
-/// The rounding of a sum of at most [`crate::limits::QUERY_TERMS_MAX`] scores.
-const ROUNDING: f32 = 1e-5;
 /// Where fewer than one row in so many is allowed, the rows are looked up one by one.
 const SPARSE: u64 = 32;
 
@@ -51,6 +45,11 @@ impl Allowed<'_> {
 /// Takes a row and its score, and answers how much a row has to score, at least, to be of interest.
 pub(crate) type Offer<'o> = dyn FnMut(u64, f32) -> f32 + 'o;
 
+/// What a search for so many clauses takes, in bytes; rows with beginnings of terms come to that.
+pub(crate) fn bytes(clauses: usize) -> usize {
+    scan::bytes(clauses)
+}
+
 /// Offers every row that may be found by one of `clauses` and scores enough, by ascending row.
 ///
 /// The score is the sum of what the clauses are worth in the row: BM25 with k1 = 1.2 and b = 0.75. N, the average length and
@@ -62,24 +61,22 @@ pub(crate) fn search(
     allowed: Allowed<'_>,
     offer: &mut Offer<'_>,
 ) -> Result<()> {
-    let statistics = Statistics::of(corpus, clauses)?;
-    let Clauses { ranked } = Clauses::weighed(corpus, &statistics, clauses)?;
-    if ranked.is_empty() {
-        return Ok(());
-    }
-    let union = union(&ranked, &statistics)?;
+    let Clauses { ranked } = Clauses::new(corpus, clauses)?;
     let mut floor = f32::NEG_INFINITY;
-    for segment in corpus.segments {
+    for (place, segment) in corpus.segments.iter().enumerate() {
         let opened = segment.opened()?;
-        // How far a bound by the average of the segment may be below one by the average of all.
-        let (own, all) = (opened.average_length, f64::from(statistics.average_length()));
-        #[expect(clippy::cast_possible_truncation, reason = "a factor near one")]
-        let slack = ((own / all).min(all / own) as f32) * (1.0 - ROUNDING);
-        let mut hits = Hits { corpus, allowed, opened, floor, offer: &mut *offer };
-        floor = segment.reading(|| match hits.sparse(segment) {
-            Some(rows) => hits.look_up(&ranked, &rows),
-            None => hits.scan(&*union, &ranked, if slack > 0.0 { slack } else { 0.0 }),
+        let is_any = matches!(allowed, Allowed::Live) && corpus.dead.is_empty();
+        let mut hits = Hits { dead: corpus.dead, allowed, is_any, opened, floor, offer: &mut *offer };
+        segment.reading(|| {
+            let cursors = ranked.iter().filter_map(|ranked| ranked.cursor(place, opened).transpose());
+            let mut cursors = cursors.collect::<tantivy::Result<Vec<_>>>()?;
+            match hits.sparse(segment) {
+                Some(rows) => hits.look_up(&mut cursors, &rows),
+                None => scan(cursors, opened.rows.count(), &mut hits)?,
+            }
+            Ok(())
         })?;
+        floor = hits.floor;
     }
     if let Some(tail) = corpus.tail {
         for (row, score) in score_tail(tail, corpus.dead, &ranked) {
@@ -99,13 +96,13 @@ pub(crate) fn matching(corpus: &Corpus<'_>, clause: &Clause) -> Result<RoaringTr
         return Ok(rows);
     }
     let ranked = Ranked::new(corpus, &statistics, clause)?;
-    for segment in corpus.segments {
+    for (place, segment) in corpus.segments.iter().enumerate() {
         let opened = segment.opened()?;
         segment.reading(|| {
-            let mut scorer = ranked.weight.scorer(&opened.reader, 1.0)?;
-            while scorer.doc() != TERMINATED {
-                rows.insert(opened.rows.row(scorer.doc()));
-                scorer.advance();
+            if let Some(cursor) = ranked.cursor(place, opened)? {
+                cursor.for_each(|doc| {
+                    rows.insert(opened.rows.row(doc));
+                });
             }
             Ok(())
         })?;
@@ -116,17 +113,12 @@ pub(crate) fn matching(corpus: &Corpus<'_>, clause: &Clause) -> Result<RoaringTr
     Ok(rows)
 }
 
-fn union(ranked: &[Ranked], statistics: &Statistics) -> Result<Box<dyn Weight>> {
-    let shape = Shape::get()?;
-    let clauses = ranked.iter().map(|ranked| (Occur::Should, ranked.query.box_clone())).collect();
-    let scoring = EnableScoring::enabled_from_statistics_provider(statistics, &shape.searcher);
-    native(|| BooleanQuery::new(clauses).weight(scoring))
-}
-
 /// What is found in one segment.
 struct Hits<'a, 'o> {
-    corpus: &'a Corpus<'a>,
+    dead: &'a RoaringTreemap,
     allowed: Allowed<'a>,
+    /// Whether all rows are allowed.
+    is_any: bool,
     opened: &'a Opened,
     floor: f32,
     offer: &'a mut Offer<'o>,
@@ -147,64 +139,28 @@ impl Hits<'_, '_> {
     }
 
     /// Scores these rows.
-    fn look_up(&mut self, ranked: &[Ranked], docs: &[DocId]) -> tantivy::Result<f32> {
-        let mut exact = Exact::new(ranked, self.opened)?;
+    fn look_up(&mut self, cursors: &mut [Cursor<'_>], docs: &[DocId]) {
         for &doc in docs {
-            if let Some(score) = exact.score(doc) {
-                self.floor = (self.offer)(self.opened.rows.row(doc), score);
+            let scores = cursors.iter_mut().filter_map(|cursor| cursor.score_at(doc)).map(f64::from);
+            if let Some(sum) = scores.reduce(|sum, score| sum + score) {
+                self.take(doc, total(sum));
             }
         }
-        Ok(self.floor)
-    }
-
-    /// Scores all rows that may be among the best.
-    fn scan(&mut self, union: &dyn Weight, ranked: &[Ranked], slack: f32) -> tantivy::Result<f32> {
-        // The sum of two does not depend on their order.
-        let mut exact = if ranked.len() > 2 { Some(Exact::new(ranked, self.opened)?) } else { None };
-        let threshold = |floor: f32| if floor > 0.0 { floor * slack } else { f32::MIN };
-        let opened = self.opened;
-        union.for_each_pruning(threshold(self.floor), &opened.reader, &mut |doc, score| {
-            let row = opened.rows.row(doc);
-            if self.allowed.contains(row, self.corpus.dead) {
-                let score = exact.as_mut().map_or(Some(score), |exact| exact.score(doc));
-                if let Some(score) = score.filter(|&score| score >= self.floor) {
-                    self.floor = (self.offer)(row, score);
-                }
-            }
-            threshold(self.floor)
-        })?;
-        Ok(self.floor)
     }
 }
 
-/// Scores rows, in ascending order, always in the same way.
-struct Exact {
-    scorers: Vec<Box<dyn Scorer>>,
-}
-
-impl Exact {
-    fn new(ranked: &[Ranked], opened: &Opened) -> tantivy::Result<Self> {
-        let scorers = ranked.iter().map(|ranked| ranked.weight.scorer(&opened.reader, 1.0));
-        Ok(Exact { scorers: scorers.collect::<tantivy::Result<_>>()? })
+impl Taker for Hits<'_, '_> {
+    fn floor(&self) -> f32 {
+        self.floor
     }
 
-    /// The score of a row that has any of the clauses.
-    fn score(&mut self, doc: DocId) -> Option<f32> {
-        let mut scores = self.scorers.iter_mut().filter_map(|scorer| {
-            if scorer.doc() < doc {
-                scorer.seek(doc);
-            }
-            (scorer.doc() == doc).then(|| scorer.score())
-        });
-        let first = f64::from(scores.next()?);
-        Some(total(first + scores.map(f64::from).sum::<f64>()))
+    fn allows(&self, doc: DocId) -> bool {
+        self.is_any || self.allowed.contains(self.opened.rows.row(doc), self.dead)
     }
-}
 
-/// A sum of scores of f32. In f64 nearly all such sums are exact, and so do not depend on their order.
-#[expect(clippy::cast_possible_truncation, reason = "rounded once, at the end")]
-fn total(sum: f64) -> f32 {
-    sum as f32
+    fn take(&mut self, doc: DocId, score: f32) {
+        self.floor = (self.offer)(self.opened.rows.row(doc), score);
+    }
 }
 
 /// The live rows of a tail in which there is any of the clauses, and their scores.
@@ -233,13 +189,10 @@ pub(crate) struct Clauses {
 impl Clauses {
     /// Looks up how rare the clauses are in the corpus.
     pub(crate) fn new(corpus: &Corpus<'_>, clauses: &[Clause]) -> Result<Self> {
-        Self::weighed(corpus, &Statistics::of(corpus, clauses)?, clauses)
-    }
-
-    /// None where there is nothing to be found.
-    fn weighed(corpus: &Corpus<'_>, statistics: &Statistics, clauses: &[Clause]) -> Result<Self> {
+        let statistics = Statistics::of(corpus, clauses)?;
+        // None where there is nothing to be found.
         let asked = if statistics.is_empty() { &[] } else { clauses };
-        let ranked = asked.iter().map(|clause| Ranked::new(corpus, statistics, clause));
+        let ranked = asked.iter().map(|clause| Ranked::new(corpus, &statistics, clause));
         Ok(Clauses { ranked: ranked.collect::<Result<_>>()? })
     }
 

@@ -4,11 +4,13 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringTreemap;
-use tantivy::directory::OwnedBytes;
-use tantivy::index::{InvertedIndexReader, SegmentId};
-use tantivy::{Index, SegmentReader};
+use tantivy::directory::{CompositeFile, OwnedBytes};
+use tantivy::index::{InvertedIndexReader, SegmentComponent, SegmentId};
+use tantivy::postings::TermInfo;
+use tantivy::{Index, SegmentReader, TantivyError};
 
 use super::directory::Packed;
+use super::postings::length;
 use super::shape::{FILES, Shape, index_settings, reading};
 use crate::codec::{to_u64, to_usize, u64_at};
 use crate::error::{Error, Result};
@@ -18,6 +20,8 @@ use crate::storage::{Blob, BlobRecord, Container, SharedBytes};
 pub(super) const ALIGNMENT: u64 = 64;
 /// A stretch of rows: the place of its first row in the segment, and the row, u64 each.
 pub(super) const STRETCH_BYTES: usize = 16;
+/// Lists of rows come after the number of all positions, u64.
+const LISTS_AT: usize = 8;
 /// Segments of more rows would be past what tantivy can number.
 pub(crate) const ROWS_MAX: u64 = 1 << 30;
 
@@ -108,6 +112,11 @@ impl Rows {
         self.search(|(first, _)| first <= doc).map_or(u64::MAX, |(first, row)| row + (doc - first))
     }
 
+    /// How many they are.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
     /// The place of a row, if the segment has it.
     pub(super) fn doc(&self, row: u64) -> Option<u32> {
         let (first, start) = self.search(|(_, start)| start <= row)?;
@@ -129,9 +138,22 @@ impl Rows {
 pub(super) struct Opened {
     pub(super) reader: SegmentReader,
     pub(super) inverted: Arc<InvertedIndexReader>,
-    pub(super) rows: Rows,
+    lists: OwnedBytes,
+    /// The lengths of the rows, as they are stored.
+    pub(super) norms: OwnedBytes,
     /// Of all rows, dead ones included.
     pub(super) average_length: f64,
+    pub(super) rows: Rows,
+}
+
+impl Opened {
+    /// The bytes of the list of a term.
+    pub(super) fn list(&self, term: &TermInfo) -> &[u8] {
+        self.lists
+            .get(LISTS_AT..)
+            .and_then(|lists| lists.get(term.postings_range.clone()))
+            .unwrap_or_default()
+    }
 }
 
 /// A segment in the file. Search it only under a snapshot that names it.
@@ -248,21 +270,27 @@ impl Segment {
         let rows = Rows::open(bytes.slice(stretches), &self.layout);
         let rows = rows.ok_or_else(|| self.damage("its rows are out of order"))?;
         let shape = Shape::get()?;
-        let (reader, inverted) = self.reading(|| {
+        let (reader, inverted, lists, norms) = self.reading(|| {
             let packed = Packed::new(bytes, FILES.into_iter().zip(ranges).collect());
             let index = Index::create(packed, shape.schema.clone(), index_settings())?;
-            let meta = index.new_segment_meta(SegmentId::generate_random(), rows.count);
-            let reader = SegmentReader::open(&index.segment(meta))?;
+            let segment = index.segment(index.new_segment_meta(SegmentId::generate_random(), rows.count));
+            let reader = SegmentReader::open(&segment)?;
             let inverted = reader.inverted_index(shape.text)?;
-            Ok((reader, inverted))
+            let bytes_of = |component| {
+                let file = CompositeFile::open(&segment.open_read(component)?)?.open_read(shape.text);
+                Ok::<_, TantivyError>(
+                    file.map(|file| file.read_bytes()).transpose()?.unwrap_or_else(OwnedBytes::empty),
+                )
+            };
+            let norms = bytes_of(SegmentComponent::FieldNorms)?;
+            Ok((reader, inverted, bytes_of(SegmentComponent::Postings)?, norms))
         })?;
-        let norms = self.reading(|| reader.get_fieldnorms_reader(shape.text))?;
-        if norms.num_docs() != rows.count {
+        if to_u64(norms.len()) != u64::from(rows.count) {
             return Err(self.damage("its lengths are not those of its rows"));
         }
         #[expect(clippy::cast_precision_loss, reason = "an average of lengths, for a bound")]
         let average_length = self.layout.positions as f64 / self.layout.rows as f64;
-        Ok(Opened { reader, inverted, rows, average_length })
+        Ok(Opened { reader, inverted, lists, norms, average_length, rows })
     }
 
     /// Reads and verifies everything; adds its rows to `rows`.
@@ -272,11 +300,7 @@ impl Segment {
         opened.rows.for_each(&mut |stretch| {
             rows.insert_range(stretch);
         });
-        let shape = Shape::get()?;
-        let positions = self.reading(|| {
-            let norms = opened.reader.get_fieldnorms_reader(shape.text)?;
-            Ok((0..norms.num_docs()).map(|doc| u64::from(norms.fieldnorm(doc))).sum::<u64>())
-        })?;
+        let positions: u64 = opened.norms.iter().map(|&norm| length(norm)).sum();
         if positions != self.layout.positions {
             let detail = format!("{} positions expected, {positions} found", self.layout.positions);
             return Err(self.damage(&detail));

@@ -163,20 +163,18 @@ pub(crate) fn merge(
     container: &Arc<Container>,
     step: &dyn Fn(u64) -> Result<()>,
 ) -> Result<Option<(Layout, BlobRecord)>> {
-    let shape = Shape::get()?;
     let (mut stretches, mut norms, mut merged) = (Stretches::default(), Vec::new(), Vec::new());
     for segment in sources {
         let opened = segment.opened()?;
-        let lengths = segment.reading(|| opened.reader.get_fieldnorms_reader(shape.text))?;
         let mut places = Vec::with_capacity(to_usize(segment.layout().rows));
         opened.rows.for_each(&mut |rows| {
             for row in rows {
-                let doc = u32::try_from(places.len()).unwrap_or(u32::MAX);
+                let Some(&norm) = opened.norms.get(places.len()) else { return };
                 if dead.contains(row) {
                     places.push(GONE);
                 } else {
                     places.push(u32::try_from(stretches.count).unwrap_or(GONE));
-                    norms.push(lengths.fieldnorm_id(doc));
+                    norms.push(norm);
                     stretches.push(row);
                 }
             }

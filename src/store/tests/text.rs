@@ -341,3 +341,65 @@ fn a_text_whose_postings_do_not_fit_is_refused_with_the_numbers() {
     let query = TextQuery::parse("\u{ac80}\u{c0c9}\u{d300} red", &Analyzer::new(None));
     assert_eq!(store.snapshot().unwrap().text_search(&query, None, 9).unwrap().len(), 2);
 }
+
+/// Rows that cannot be among the best are passed over, in many windows and several segments: the best are those of a look at all.
+#[test]
+fn the_best_of_many_are_those_of_a_look_at_all() {
+    // Texts of different lengths, so that the averages of the segments differ.
+    let mut random = Random(3);
+    let mut text = |n: usize| {
+        let words = 1 + random.below(if n < 9000 { 9 } else { 30 });
+        let mut text = String::new();
+        for _ in 0..words {
+            // The n-th word is one of n * n.
+            let part = 1 + random.below(3000);
+            text.push_str(&format!("w{} ", 3000 / part));
+        }
+        text
+    };
+    let options = OpenOptions::new().background(Background::None).text_tail_bytes_max(200 << 10);
+    let store = create_on(&RecordingFile::new(Vec::new()), options);
+    for from in [0, 9000, 14_000] {
+        store.add((from..from + 9000).map(|n| Document::new(text(n)).id(format!("{n}")))).unwrap();
+    }
+    assert!(store.stats().unwrap().text.unwrap().segments > 1);
+    let queries = [
+        "w1",
+        "w1 w2",
+        "w1 w2 w3 w4 w5",
+        "w1 w750",
+        "w1 w2 w40 w600 w3000",
+        "w1000 w1500 w3000",
+        "w30 w31 w33 w35 w37 w40",
+        "\"w1 w2\" w1 w50",
+        "w20* w1 w2",
+        "w1 nothing",
+        "w2 w3 w1500",
+    ];
+    let analyzer = Analyzer::new(None);
+    for round in 0..3 {
+        match round {
+            1 => drop(store.delete((0..23_000).step_by(7).map(|n| format!("{n}"))).unwrap()),
+            2 => drop(store.compact(&Control::new()).unwrap()),
+            _ => {}
+        }
+        let snapshot = store.snapshot().unwrap();
+        for text in queries {
+            let query = TextQuery::parse(text, &analyzer);
+            let hits = |allowed: Option<&RoaringTreemap>, k| {
+                let found = snapshot.text_search(&query, allowed, k).unwrap();
+                found.into_iter().map(|best| (best.owner, best.score)).collect::<Vec<_>>()
+            };
+            let all = hits(None, usize::MAX);
+            assert!(all.len() > 3, "{text}");
+            for k in [1, 10, 100, 1000] {
+                assert_eq!(hits(None, k), all[..k.min(all.len())], "{k} of {text}, round {round}");
+            }
+            let some: RoaringTreemap =
+                snapshot.view().first_rows().into_iter().filter(|row| row % 5 == 0).collect();
+            let wanted: Vec<(u64, f32)> =
+                all.iter().filter(|(row, _)| some.contains(*row)).copied().take(20).collect();
+            assert_eq!(hits(Some(&some), 20), wanted, "{text} of every fifth, round {round}");
+        }
+    }
+}

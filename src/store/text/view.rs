@@ -7,13 +7,14 @@ use roaring::RoaringTreemap;
 
 use super::{analyzer, layout, parts};
 use crate::catalog::{self, Counters, DocumentRecord, ReadTxn, Rows, Table, TextRecord};
-use crate::codec::key;
+use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
+use crate::store::memory::Component;
 use crate::store::snapshot::{Snapshot, document_row};
 use crate::store::view::View;
 use crate::text::analyzer::Analyzer;
 use crate::text::query::TextQuery;
-use crate::text::search::{Allowed, Clauses, Corpus, matching, search};
+use crate::text::search::{Allowed, Clauses, Corpus, bytes, matching, search};
 use crate::text::segment::Segment;
 use crate::text::tail::Tail;
 use crate::vector::topk::{Best, TopK};
@@ -128,8 +129,7 @@ impl TextView {
         if let Some((before, from)) = &self.tail_before {
             let rows = read_rows(txn, *from)?;
             let tail = before.clone().extended(analyzer, rows, dead);
-            let is_fresh =
-                |tail: &Tail| crate::codec::to_u64(tail.len()) <= 2 * tail.live() + TAIL_ROWS_STALE;
+            let is_fresh = |tail: &Tail| to_u64(tail.len()) <= 2 * tail.live() + TAIL_ROWS_STALE;
             // Somebody with a later state may have added to it: then ours is made anew.
             if let Some(tail) = tail.filter(is_fresh) {
                 return Ok(tail);
@@ -217,7 +217,7 @@ impl Snapshot {
     /// is not looked at: see [`Snapshot::text_conditions`]. Equal scores are in the order of rows.
     /// There are never fewer than `k`, unless fewer match.
     /// # Errors
-    /// `Unavailable` without a text index; `Corrupt` when a segment is damaged; `Io`.
+    /// `Unavailable` without a text index; `Corrupt` when a segment is damaged; `Memory`; `Io`.
     pub(in crate::store) fn text_search(
         &self,
         query: &TextQuery,
@@ -225,6 +225,9 @@ impl Snapshot {
         k: usize,
     ) -> Result<Vec<Best>> {
         let corpus = self.corpus()?;
+        let list = TopK::bytes(k.min(to_usize(self.view().counters.documents)));
+        let needs = to_u64(list.saturating_add(bytes(query.scored.len())));
+        let _grant = self.store().accountant().grant(Component::Queries, "a search for words", needs)?;
         let allowed = allowed.map_or(Allowed::Live, Allowed::Only);
         let mut top = TopK::new(k);
         if k > 0 && !query.is_empty() {

@@ -123,7 +123,7 @@ class Walk {
     void descend(int level, Node& nearest, float& distance) {
         for (Node before = -1; before != nearest;) {
             before = nearest;
-            gather(nearest, level, [](Node) { return true; });
+            gather(nearest, level, -1, [](Node) { return true; });
             for (size_t at = 0; at < scratch_.fresh.size(); ++at) {
                 if (scratch_.found[at] < distance) {
                     distance = scratch_.found[at];
@@ -140,7 +140,7 @@ class Walk {
         scratch_.pool.offer(distance, start);
         visited.set(start);
         for (Node node = scratch_.pool.take(); node >= 0; node = scratch_.pool.take()) {
-            gather(node, level, [&visited](Node other) {
+            gather(node, level, scratch_.pool.peek(), [&visited](Node other) {
                 const bool is_fresh = !visited.get(other);
                 visited.set(other);
                 return is_fresh;
@@ -153,9 +153,21 @@ class Walk {
     }
 
   private:
-    // Notes the neighbours of a row that are wanted, and computes their distances.
+    // Asks for the links of a row, unless it is none.
+    void expect(Node node, int level) const {
+        if (node < 0) {
+            return;
+        }
+        const auto& widths = graph_.cum_nneighbor_per_level;
+        const size_t begin = graph_.offsets[static_cast<size_t>(node)] + static_cast<size_t>(widths[static_cast<size_t>(level)]);
+        const size_t width = static_cast<size_t>(widths[static_cast<size_t>(level) + 1] - widths[static_cast<size_t>(level)]);
+        fetch(reinterpret_cast<const uint8_t*>(graph_.neighbors.data() + begin), width * sizeof(Node));
+    }
+
+    // Notes the neighbours of a row that are wanted, and computes their distances. Meanwhile the links of the row that may
+    // come next are on their way from memory.
     template <typename Wanted>
-    void gather(Node node, int level, Wanted wanted) {
+    void gather(Node node, int level, Node next, Wanted wanted) {
         size_t begin = 0;
         size_t end = 0;
         graph_.neighbor_range(node, level, &begin, &end);
@@ -172,6 +184,7 @@ class Walk {
                 fresh.push_back(other);
             }
         }
+        expect(next, level);
         scratch_.found.resize(fresh.size());
         scratch_.distances->many(fresh.data(), fresh.size(), scratch_.found.data());
         scratch_.computed += fresh.size();

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_no_such_index_is_not_read() {
-        let mut list = vec![0x80 | 24];
+        let mut list = vec![0x80 + 24];
         list.extend([0; 24]);
         assert!(Blocks::of(&list, 256).is_some());
         for rows in [0, 100, 128, 384] {

@@ -353,7 +353,7 @@ fn the_best_of_many_are_those_of_a_look_at_all() {
         for _ in 0..words {
             // The n-th word is one of n * n.
             let part = 1 + random.below(3000);
-            text.push_str(&format!("w{} ", 3000 / part));
+            text.extend(["w", &(3000 / part).to_string(), " "]);
         }
         text
     };

@@ -76,11 +76,16 @@ impl ReadTxn {
         container.check_process()?;
         let pin = Arc::new(container.pin());
         let db = file.db()?;
+        let known = container.epoch_in_force();
         let txn = guarded(&container, "read", || match db {
             Db::Writer(db) => db.begin_read(),
             Db::Reader(db) => db.begin_read(),
         })?;
-        let epoch = guarded(&container, "read", || storage::epoch(&txn))?;
+        // Nothing that redb has committed in between would leave it in force.
+        let epoch = match known.filter(|_| container.epoch_in_force() == known) {
+            Some(epoch) => epoch,
+            None => guarded(&container, "read", || storage::epoch(&txn))?,
+        };
         let recent = Arc::default();
         Ok((ReadTxn { tables: Default::default(), txn: Some(txn), recent, container, pin }, epoch))
     }

@@ -36,8 +36,8 @@ pub(crate) struct WriteTxn {
 enum Goal {
     /// They are collected, for the log.
     Log,
-    /// To redb, and those of the log with them, if there are any: then the log begins anew.
-    Redb { restarts: bool },
+    /// To redb, and those of the log with them.
+    Redb,
     /// Nowhere: some of them could not be given to redb.
     Failed,
 }
@@ -122,21 +122,20 @@ impl WriteTxn {
             self.recent.replace(self.container.newest_rows().1);
             self.write_through()?;
         }
-        let Goal::Redb { restarts } = self.goal.get() else {
+        if self.goal.get() == Goal::Failed {
             return Err(Error::invalid("transaction", "an earlier failure has left it incomplete"));
-        };
-        let next = self.epoch + 1;
-        if restarts {
-            if self.epoch == 0 {
-                self.container.make_wal()?;
-            }
-            let txn = self.redb()?;
-            guarded(&self.container, "write", || storage::set_epoch(txn, next))?;
         }
+        if self.epoch == 0 {
+            self.container.make_wal()?;
+        }
+        // Whatever redb commits begins an epoch, so that nobody reads a log over a state that it does not belong to.
+        let (txn, next) = (self.redb()?, self.epoch + 1);
+        guarded(&self.container, "write", || storage::set_epoch(txn, next))?;
         let txn = self.txn.take().ok_or_else(|| Error::invalid("transaction", "it has ended"))?;
+        self.container.end_epoch();
         guarded(&self.container, "commit", || txn.commit())?;
         self.container.note_commit();
-        if restarts { self.container.restart_wal(next) } else { Ok(()) }
+        self.container.restart_wal(next)
     }
 }
 
@@ -243,7 +242,7 @@ impl<'t> Tables<'t> {
                 None => drop(self.erase(table, key)?),
             }
         }
-        owner.goal.set(Goal::Redb { restarts: owner.epoch == 0 || !recent.is_empty() });
+        owner.goal.set(Goal::Redb);
         Ok(())
     }
 

@@ -66,6 +66,8 @@ pub(crate) fn set_epoch(txn: &WriteTransaction, epoch: u64) -> std::result::Resu
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wal {
     epoch: u64,
+    /// redb is committing a state of the next epoch.
+    is_ending: bool,
     /// Where the next record begins.
     end: u64,
     /// The checksum of the record before, which that of the next covers.
@@ -75,7 +77,8 @@ pub(super) struct Wal {
 
 impl Wal {
     fn new(epoch: u64, uuid: Uuid) -> Self {
-        Wal { epoch, end: RECORDS_OFFSET, chain: crc32(&[uuid.as_bytes()]), recent: Arc::default() }
+        let chain = crc32(&[uuid.as_bytes()]);
+        Wal { epoch, is_ending: false, end: RECORDS_OFFSET, chain, recent: Arc::default() }
     }
 
     /// The checksum of the next record.
@@ -339,6 +342,17 @@ impl Container {
         self.write_head(region, Head { epoch, published: next }).map_err(self.io("write"))?;
         hold(&self.wal).advance(rows, to_u64(record.len()), crc);
         Ok(true)
+    }
+
+    /// Tells that redb is about to commit a state of the next epoch.
+    pub(crate) fn end_epoch(&self) {
+        hold(&self.wal).is_ending = true;
+    }
+
+    /// The epoch of redb's last commit, for the one who may write, and not while it commits. Cost: none.
+    pub(crate) fn epoch_in_force(&self) -> Option<u64> {
+        let wal = hold(&self.wal);
+        (self.role == Role::Writer && !wal.is_ending).then_some(wal.epoch)
     }
 
     /// Begins the log anew, after the commit of redb that names the epoch and has all that was in it.

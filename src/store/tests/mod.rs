@@ -94,3 +94,46 @@ fn a_commit_of_which_only_the_record_is_there_is_found() {
         assert!(store.get("b").unwrap().is_some());
     }
 }
+
+/// Commits that go to redb, and those that go to the log over it, are read in their order, in the process that writes and in others.
+#[test]
+fn readers_see_one_commit_whether_it_is_in_redb_or_in_the_log() {
+    const COMMITS: usize = 300;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.vdb");
+    let store = OpenOptions::new().durability(Durability::Process).create(&path).unwrap();
+    let number = |snapshot: &Snapshot, id: &str| -> usize {
+        let document = snapshot.get(id).unwrap().unwrap();
+        let json: serde_json::Value = serde_json::from_str(document.metadata_ref().as_json()).unwrap();
+        json["n"].as_u64().unwrap().try_into().unwrap()
+    };
+    let metadata = |n: usize, bytes: usize| {
+        Metadata::from_json(&format!(r#"{{"n":{n},"long":"{}"}}"#, "x".repeat(bytes))).unwrap()
+    };
+    let documents = ["large", "small"].map(|id| Document::new(id).id(id).with_metadata(metadata(0, 0)));
+    let first = store.add(documents).unwrap().commit.unwrap();
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let read = |reader: &Store| {
+        let mut seen = 0;
+        while !is_done.load(std::sync::atomic::Ordering::Acquire) {
+            let snapshot = reader.snapshot().unwrap();
+            let n = crate::codec::to_usize(snapshot.commit() - first);
+            // Three commits to the log, then one to redb.
+            let expected = [n / 4 * 4, n - usize::from(n.is_multiple_of(4) && n > 0)];
+            let found = ["large", "small"].map(|id| number(&snapshot, id));
+            assert_eq!(found, expected, "commit {n}");
+            assert!(n >= seen, "commit {n} after {seen}");
+            seen = n;
+        }
+    };
+    std::thread::scope(|scope| {
+        let other = OpenOptions::new().read_only(true).open(&path).unwrap();
+        scope.spawn(|| read(&store));
+        scope.spawn(move || read(&other));
+        for n in 1..=COMMITS {
+            let (id, bytes) = if n % 4 == 0 { ("large", 150_000) } else { ("small", 10) };
+            store.update_metadata(id, &metadata(n, bytes)).unwrap();
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Release);
+    });
+}

@@ -10,7 +10,7 @@ use crate::catalog::{self, Table};
 use crate::codec::{key, to_u64};
 use crate::error::Result;
 use crate::limits::BATCH_DOCUMENTS;
-use crate::storage::{Access, BlobRecord, Container, DATA_PAGE, Db, PAGE_BYTES, Run, guarded, hold};
+use crate::storage::{Access, BlobRecord, Container, DATA_PAGE, Db, PAGE_BYTES, Run, guarded};
 
 /// How often things are moved and the end of the file is trimmed; each round frees what the round before left.
 const ROUNDS_MAX: u64 = 24;
@@ -42,7 +42,7 @@ pub struct CompactReport {
 
 pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport> {
     let mut report = CompactReport::default();
-    let _alone = hold(&store.inner.merging);
+    let _alone = store.merge_alone()?;
     let container = Arc::clone(&store.file()?.container);
     report.bytes_before = container.occupancy()?.file;
     report.segments_before = to_u64(store.snapshot()?.view().segments.len());

@@ -15,7 +15,7 @@ use crate::catalog::{self, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::limits::SEGMENT_BYTES_MAX;
-use crate::storage::{BlobRecord, Naming, Unnamed, hold};
+use crate::storage::{BlobRecord, Naming, Unnamed};
 use crate::vector::segment::{Layout, Segment, SegmentWriter};
 use crate::vector::tiers::{self, Size, Tiers};
 
@@ -139,7 +139,7 @@ pub(super) fn is_sparse(store: &Store, segment: &Segment) -> Result<bool> {
 
 /// Merges what is due and builds the indexes that are missing.
 pub(super) fn merge(store: &Store, limits: &MergeLimits, control: &Control) -> Result<MergeReport> {
-    let _alone = hold(&store.inner.merging);
+    let _alone = store.merge_alone()?;
     let allowance = Allowance::new(limits);
     let mut report = MergeReport::default();
     loop {

@@ -40,13 +40,13 @@ mod write;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::catalog::{self, ReadTxn};
 use crate::document::{Document, Metadata};
 use crate::embed::Embedder;
 use crate::error::{Error, Result};
-use crate::storage::{Access, OpenFile};
+use crate::storage::{Access, Container, OpenFile, hold};
 
 pub use check::{CheckLevel, CheckReport, Damage};
 pub use compact::CompactReport;
@@ -109,6 +109,7 @@ impl std::fmt::Debug for Store {
 struct Inner {
     path: PathBuf,
     options: OpenOptions,
+    container: Arc<Container>,
     file: RwLock<OpenFile>,
     /// The newest state that a snapshot has seen, which the next builds upon.
     view: Mutex<Option<Arc<View>>>,
@@ -168,6 +169,7 @@ impl Store {
         let inner = Inner {
             path,
             options,
+            container: Arc::clone(&file.container),
             file: RwLock::new(file),
             view: Mutex::new(None),
             turns: Arc::default(),
@@ -198,9 +200,15 @@ impl Store {
     }
 
     fn file(&self) -> Result<RwLockReadGuard<'_, OpenFile>> {
-        let file = self.inner.file.read().unwrap_or_else(PoisonError::into_inner);
-        file.container.check_process()?;
-        Ok(file)
+        // In a forked child a thread of the parent may hold the lock for ever.
+        self.inner.container.check_process()?;
+        Ok(self.inner.file.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until nobody else merges, compacts or repairs.
+    fn merge_alone(&self) -> Result<MutexGuard<'_, ()>> {
+        self.inner.container.check_process()?;
+        Ok(hold(&self.inner.merging))
     }
 
     /// The path that it was opened by; `:memory:` for a store in memory.

@@ -10,7 +10,7 @@ use crate::catalog::{self, DocumentRecord, Table, Tables};
 use crate::codec::{key, to_u64};
 use crate::error::{Error, Result};
 use crate::limits::BATCH_DOCUMENTS;
-use crate::storage::{Run, hold};
+use crate::storage::Run;
 
 /// Whether to repair, or only to tell what a repair would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ struct Needs {
 }
 
 pub(super) fn repair(store: &Store, mode: RepairMode, control: &Control) -> Result<RepairReport> {
-    let _alone = hold(&store.inner.merging);
+    let _alone = store.merge_alone()?;
     let found = store.check(CheckLevel::Deep, control)?.damage;
     let needs = Needs::of(&store.snapshot()?, control)?;
     let mut report = RepairReport {

@@ -1,7 +1,10 @@
 //! A store that crosses a `fork`: refused in the child, unharmed in the parent.
 #![expect(unsafe_code, reason = "fork and waitpid have no safe form; nothing else here is unsafe")]
 
-use vdb::{CheckLevel, Control, Document, Error, Metadata, Query, Result, Snapshot, Store, WriteTxn};
+use vdb::{
+    CheckLevel, Control, Document, Error, MergeLimits, Metadata, Query, RepairMode, Result, Snapshot, Store,
+    WriteTxn,
+};
 
 use super::child::{self, Child};
 use super::workload::assert_sound;
@@ -53,6 +56,8 @@ fn every_call_is_refused(store: Store, snapshot: Snapshot, mut txn: WriteTxn) {
     refused("search", store.search(&query));
     refused("stats", store.stats());
     refused("check", store.check(CheckLevel::Deep, &Control::new()));
+    refused("merge", store.merge(&MergeLimits::default(), &Control::new()));
+    refused("repair", store.repair(RepairMode::DryRun, &Control::new()));
     refused("compact", store.compact(&Control::new()));
     refused("is_writable", store.is_writable());
     refused("snapshot.get", snapshot.get("a"));

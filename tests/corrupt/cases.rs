@@ -8,7 +8,7 @@ use crate::util::Random;
 /// Bytes between two flips outside the dense ranges: primes, so that every offset in a structure has its turn. The head
 /// is mostly zeros under one checksum, the rest of the log has none.
 const HEAD_STRIDE: usize = 409;
-const DATA_STRIDE: usize = 31;
+const DATA_STRIDE: usize = 41;
 /// Bytes between two cuts of the quick run.
 const CUT_STEP: usize = 512;
 /// One case in so many opens the file for writing, and checks it.

@@ -20,9 +20,9 @@ use crate::text::query::TextQuery;
 const OPERATIONS: usize = 300;
 const SECTOR: usize = 512;
 /// One image in so many is crashed again while it is recovered.
-const RECOVERY_EVERY: usize = 300;
+const RECOVERY_EVERY: usize = 400;
 /// The image of one operation in so many is checked byte by byte, and searched.
-const DEEP_EVERY: usize = 4;
+const DEEP_EVERY: usize = 6;
 /// A mistake that makes so many images fail has been noticed.
 const FAILURES_ENOUGH: usize = 10;
 

@@ -17,9 +17,9 @@ CARGO_FLAGS := --release --locked
 demo:
 	@scripts/demo.sh
 
-# Runs everything that has to pass before a change is taken. Some tests wait for other processes, hence one thread more.
+# Runs everything that has to pass before a change is taken.
 test: models lint
-	RUST_TEST_THREADS=$$(($$(nproc) + 1)) cargo test $(CARGO_FLAGS) -- --show-output
+	cargo test $(CARGO_FLAGS) -- --show-output
 	RUSTDOCFLAGS=-Dwarnings cargo doc $(CARGO_FLAGS) --no-deps
 
 # Puts the program and its model where they are found without further ado.

@@ -104,11 +104,8 @@ impl TopK {
 
     /// Leaves the best row of each document, and the k best documents.
     fn cut(&mut self) {
-        // A row is offered once: documents of one row each are there once.
-        if self.kept.iter().any(|best| best.owner != best.row) {
-            self.kept.sort_unstable_by(|a, b| a.owner.cmp(&b.owner).then(a.order(b)));
-            self.kept.dedup_by_key(|best| best.owner);
-        }
+        self.kept.sort_unstable_by(|a, b| a.owner.cmp(&b.owner).then(a.order(b)));
+        self.kept.dedup_by_key(|best| best.owner);
         if self.k > 0 && self.kept.len() >= self.k {
             let (_, &mut last, _) = self.kept.select_nth_unstable_by(self.k - 1, Best::order);
             self.floor = Some(last);

@@ -88,7 +88,7 @@ impl WriteTxn {
     /// The tables, each opened when first used. Opening and closing them costs microseconds: use one for many rows.
     pub(crate) fn tables(&self) -> Result<Tables<'_>> {
         self.container.check_process()?;
-        Ok(Tables { container: &self.container, owner: self, txn: self.redb()?, open: Default::default() })
+        Ok(Tables { owner: self, txn: self.redb()?, open: Default::default() })
     }
 
     fn redb(&self) -> Result<&WriteTransaction> {
@@ -110,7 +110,7 @@ impl WriteTxn {
         })
     }
 
-    /// Makes everything durable and visible: one `fdatasync`, or two.
+    /// Makes everything durable and visible: one sync, of what it appends to the log or of the file; of the file perhaps two.
     pub(crate) fn commit(mut self) -> Result<()> {
         self.container.check_process()?;
         if self.goal.get() == Goal::Log {
@@ -172,19 +172,22 @@ type RedbTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
 /// Open tables of a write transaction.
 pub(crate) struct Tables<'t> {
-    container: &'t Container,
     owner: &'t WriteTxn,
     txn: &'t WriteTransaction,
     open: [OnceCell<RedbTable<'t>>; Table::ALL.len()],
 }
 
 impl<'t> Tables<'t> {
+    fn container(&self) -> &'t Container {
+        &self.owner.container
+    }
+
     fn table(&self, table: Table) -> Result<&RedbTable<'t>> {
         let cell = self.open.get(table as usize).ok_or_else(|| table.damage(&[], "it has no place"))?;
         if let Some(open) = cell.get() {
             return Ok(open);
         }
-        let open = guarded(self.container, "write", || self.txn.open_table(table.definition()))?;
+        let open = guarded(self.container(), "write", || self.txn.open_table(table.definition()))?;
         Ok(cell.get_or_init(|| open))
     }
 
@@ -197,7 +200,7 @@ impl<'t> Tables<'t> {
     /// Writes a row; replaces the one of the same key.
     pub(crate) fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>) -> Result<()> {
         let stored = table.seal(key, value);
-        if self.collects(table)? {
+        if self.collects(table, stored.len())? {
             self.owner.changes.borrow_mut().set(table.number(), key, Some(stored.into()));
             return Ok(());
         }
@@ -205,22 +208,21 @@ impl<'t> Tables<'t> {
     }
 
     fn insert(&mut self, table: Table, key: &[u8], stored: &[u8]) -> Result<()> {
-        let container = self.container;
+        let container = self.container();
         let open = self.table_mut(table)?;
         guarded(container, "write", || open.insert(key, stored).map(drop))
     }
 
     fn erase(&mut self, table: Table, key: &[u8]) -> Result<bool> {
-        let container = self.container;
+        let container = self.container();
         let open = self.table_mut(table)?;
         guarded(container, "write", || open.remove(key).map(|old| old.is_some()))
     }
 
-    /// Whether rows of this table are collected; if not, everything is in redb from here on.
-    fn collects(&mut self, table: Table) -> Result<bool> {
-        if self.owner.goal.get() == Goal::Log
-            && (table.names_blobs() || self.owner.changes.borrow().bytes() > CHANGES_BYTES_MAX)
-        {
+    /// Whether a row of this table, with a value of so many bytes, is collected; if not, everything is in redb from here on.
+    fn collects(&mut self, table: Table, value_len: usize) -> Result<bool> {
+        let bytes = self.owner.changes.borrow().bytes() + value_len;
+        if self.owner.goal.get() == Goal::Log && (table.names_blobs() || bytes > CHANGES_BYTES_MAX) {
             self.write_through()?;
         }
         Ok(self.owner.goal.get() == Goal::Log)
@@ -253,7 +255,7 @@ impl<'t> Tables<'t> {
         read: impl FnOnce(Layers<'_, RedbTable<'t>>) -> Result<T>,
     ) -> Result<T> {
         let (changes, recent) = (self.owner.changes.borrow(), self.owner.recent.borrow());
-        read(Layers::new(self.container, table, &[&changes, &recent], self.table(table)?))
+        read(Layers::new(self.container(), table, &[&changes, &recent], self.table(table)?))
     }
 
     /// Calls `visit` with each row from `from` on, or with what is wrong with it, until it answers `false`.
@@ -279,7 +281,7 @@ impl<'t> Tables<'t> {
 
     /// Removes a row; tells whether it was there.
     pub(crate) fn remove(&mut self, table: Table, key: &[u8]) -> Result<bool> {
-        if !self.collects(table)? {
+        if !self.collects(table, 0)? {
             return self.erase(table, key);
         }
         let was_there = self.layered(table, |layers| layers.contains(key))?;
@@ -293,11 +295,11 @@ impl<'t> Tables<'t> {
 impl Drop for Tables<'_> {
     fn drop(&mut self) {
         let open = std::mem::take(&mut self.open);
-        if !self.container.is_ours() {
+        if !self.container().is_ours() {
             std::mem::forget(open);
             return;
         }
-        let _ = guarded(self.container, "write", || {
+        let _ = guarded(self.container(), "write", || {
             drop(open);
             Ok::<_, redb::Error>(())
         });

@@ -36,10 +36,9 @@ const RECENT_BYTES_MAX: usize = 1 << 20;
 const MAGIC: [u8; 8] = *b"vdbwalog";
 const HEAD_CRC_OFFSET: usize = MAGIC.len() + 2 * size_of::<u64>();
 const HEAD_LEN: usize = HEAD_CRC_OFFSET + size_of::<u32>();
-/// How long a reader waits for a head that is being written.
+/// How long a reader waits for a head that is being written, and for one that publishes a record, before it takes the writer for
+/// dead.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// How long a record may wait for its publication before a reader takes its writer for dead.
-const PUBLICATION: Duration = Duration::from_millis(20);
 /// The time between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -151,14 +150,24 @@ fn damaged(offset: u64, detail: String) -> Error {
     Error::corrupt("write-ahead log", offset, detail)
 }
 
+/// A record that was published is not there.
+fn missing(end: u64, published: u64) -> Error {
+    damaged(end, format!("records up to byte {published} expected, a damaged one found"))
+}
+
 impl Container {
-    fn wal_region(&self) -> Result<Region> {
-        match self.map().map_err(self.io("read"))?.find(WAL_BASE) {
+    /// Where the log is, if the file has one.
+    fn wal_place(&self) -> Result<Option<Region>> {
+        Ok(match self.map().map_err(self.io("read"))?.find(WAL_BASE) {
             Place::Mapped { physical, left } => {
-                Ok(Region { offset: physical * PAGE_BYTES, len: left * PAGE_BYTES })
+                Some(Region { offset: physical * PAGE_BYTES, len: left * PAGE_BYTES })
             }
-            Place::Hole { .. } => Err(damaged(0, "it has no place in the file".into())),
-        }
+            Place::Hole { .. } => None,
+        })
+    }
+
+    fn wal_region(&self) -> Result<Region> {
+        self.wal_place()?.ok_or_else(|| damaged(0, "it has no place in the file".into()))
     }
 
     fn read_head(&self, region: Region) -> Result<Head> {
@@ -232,8 +241,7 @@ impl Container {
             while self.read_record(region, &mut wal)? {}
             let published = if head.epoch == epoch { head.published } else { RECORDS_OFFSET };
             if wal.end < published {
-                let detail = format!("records up to byte {published} expected, a damaged one found");
-                return Err(damaged(wal.end, detail));
+                return Err(missing(wal.end, published));
             }
             if wal.end > published {
                 // Whoever wrote this may have died before it was durable.
@@ -291,8 +299,7 @@ impl Container {
             let end = std::mem::take(wal).end;
             // A log that begins anew says so before it is written.
             if self.read_head_patiently(region)?.epoch == epoch {
-                let detail = format!("records up to byte {} expected, a damaged one found", head.published);
-                return Err(damaged(end, detail));
+                return Err(missing(end, head.published));
             }
         }
     }
@@ -307,7 +314,7 @@ impl Container {
             if !self.read_record(self.wal_region()?, &mut next)? {
                 return Ok(false);
             }
-            if started.elapsed() > PUBLICATION {
+            if started.elapsed() > PATIENCE {
                 return Ok(true);
             }
             std::thread::sleep(PAUSE);
@@ -320,6 +327,10 @@ impl Container {
     /// Only whoever may write calls this, one at a time.
     pub(crate) fn append(&self, epoch: u64, rows: &Recent) -> Result<bool> {
         self.check_poison()?;
+        if rows.is_empty() {
+            // A record without rows would be the end of the log.
+            return Ok(true);
+        }
         let (record, crc, end) = {
             let wal = hold(&self.wal);
             if epoch == 0 || wal.epoch != epoch || wal.recent.bytes() + rows.bytes() > RECENT_BYTES_MAX {
@@ -365,10 +376,7 @@ impl Container {
 
     /// Verifies what the file has of the log, if it has one.
     pub(super) fn check_wal(&self) -> Result<()> {
-        if matches!(self.map().map_err(self.io("read"))?.find(WAL_BASE), Place::Hole { .. }) {
-            return Ok(());
-        }
-        let region = self.wal_region()?;
+        let Some(region) = self.wal_place()? else { return Ok(()) };
         let head = self.read_head_patiently(region)?;
         let mut wal = Wal::new(head.epoch, self.preamble.uuid);
         while wal.end < head.published {
@@ -377,7 +385,7 @@ impl Container {
             }
             // A writer may have begun the log anew meanwhile.
             let is_same = self.read_head_patiently(region)?.epoch == head.epoch;
-            return if is_same { Err(damaged(wal.end, "a damaged record found".into())) } else { Ok(()) };
+            return if is_same { Err(missing(wal.end, head.published)) } else { Ok(()) };
         }
         Ok(())
     }

@@ -364,8 +364,8 @@ impl WriteTxn {
         Ok(self)
     }
 
-    /// Makes everything durable, and visible to every snapshot taken from now on. Cost: one `fdatasync`; two if it seals
-    /// a segment or the file grows.
+    /// Makes everything durable, and visible to every snapshot taken from now on. Cost: one sync of a
+    /// record in the log; one of the file where that is full or there is much to commit, two if it seals a segment or the file grows.
     ///
     /// # Errors
     /// `Io` when the disk fails or is full, after which the store is `Poisoned` until it is opened again. Then the

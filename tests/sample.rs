@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::util::Random;
 use vdb::{
-    Control, Document, Durability, Error, FieldStats, Filter, Hit, Language, Metadata, Mode, OpenOptions,
-    Query, Snapshot, SortOrder, Store,
+    Background, Control, Document, Durability, Error, FieldStats, Filter, Hit, Language, Metadata, Mode,
+    OpenOptions, Query, Snapshot, SortOrder, Store,
 };
 
 /// Values of a vector.
@@ -55,9 +55,10 @@ fn id(n: usize) -> String {
     if n.is_multiple_of(11) { format!("문서/{n}") } else { format!("doc_{n:03}") }
 }
 
-/// Builds the store: three segments (one compacted, two with gaps), a tail, dead rows in all of them.
+/// Builds the store: three segments (one compacted, with a graph, two with gaps), a tail, dead rows in all of them; words
+/// in segments of their own, and in a tail.
 pub(crate) fn build(path: &Path) {
-    build_of(path, [20, 50, 80, DOCUMENTS], &options());
+    build_of(path, [20, 50, 80, DOCUMENTS], &options().index_rows_min(1).text_tail_bytes_max(3000));
 }
 
 /// The same as a writer leaves it that is killed after one more commit.
@@ -86,7 +87,10 @@ pub(crate) fn build_words(path: &Path) {
 }
 
 fn options() -> OpenOptions {
-    OpenOptions::new().tail_bytes_max(TAIL_ROWS * DIM * 4).durability(Durability::Process)
+    OpenOptions::new()
+        .tail_bytes_max(TAIL_ROWS * DIM * 4)
+        .durability(Durability::Process)
+        .background(Background::None)
 }
 
 /// `ends`: how many documents there are after each of four additions.

@@ -15,13 +15,16 @@ use crate::sample::{self, Answer};
 /// What a case may allocate beside twice the file.
 const MEMORY_MAX: usize = 64 << 20;
 
+/// Given, so that no case has to ask the system how much there is.
+const BUDGET: u64 = 256 << 20;
+
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n")).unwrap();
 }
 
 fn open(path: &Path, writer: bool) -> vdb::Result<Store> {
-    OpenOptions::new().read_only(!writer).durability(Durability::Process).open(path)
+    OpenOptions::new().read_only(!writer).durability(Durability::Process).memory_budget(BUDGET).open(path)
 }
 
 /// What every call has to answer.
@@ -140,6 +143,9 @@ fn an_undamaged_file_answers_everything() {
         assert!(store.check(CheckLevel::Deep, &Control::new()).unwrap().is_ok());
         let stats = store.stats().unwrap();
         assert!(stats.segments.len() == 3 && stats.tail_rows > 0 && stats.dead > 0, "{stats:?}");
+        let words = stats.text.as_ref().unwrap();
+        assert!(words.segments > 1 && words.tail_bytes > 0, "{stats:?}");
+        assert!(stats.segments.iter().any(|segment| segment.index_bytes > 0), "{stats:?}");
     }
     if let Some(file) = given {
         let given = std::env::var(PART_VARIABLE).unwrap();

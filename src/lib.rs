@@ -59,6 +59,11 @@ pub mod fuzz {
         crate::catalog::fuzz_rows(bytes);
     }
 
+    /// Words by which an index of codes is damaged and then scanned.
+    pub fn codes(bytes: &[u8]) {
+        crate::vector::codes::hostile::fuzz_codes(bytes);
+    }
+
     /// Words by which an index is damaged and then searched.
     pub fn index(bytes: &[u8]) {
         crate::vector::hnsw::hostile::fuzz_index(bytes);

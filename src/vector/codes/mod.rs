@@ -5,6 +5,8 @@
 //! vectors, and gives the rows that are then scored exactly. It is built in one pass and takes no memory to speak of.
 
 mod build;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod index;
 mod kernel;
 mod scan;

@@ -22,18 +22,24 @@ pub(crate) type Words<'w> = &'w mut dyn FnMut() -> u32;
 const DIMS: [usize; 5] = [1, 4, 7, 16, 24];
 const ROWS: [usize; 5] = [0, 1, 2, 17, 60];
 const LINKS: [i32; 3] = [2, 3, 16];
-const METRICS: [Metric; 3] = [Metric::Cosine, Metric::InnerProduct, Metric::L2];
+pub(crate) const METRICS: [Metric; 3] = [Metric::Cosine, Metric::InnerProduct, Metric::L2];
 /// Changes of one index, at most.
 const EDITS: u32 = 12;
 
 /// Bytes as a fuzzer gives them: makes an index, damages it, and searches it.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_index(bytes: &[u8]) {
-    let mut words =
-        bytes.chunks(4).map(|chunk| chunk.iter().fold(0, |word, &byte| word << 8 | u32::from(byte)));
-    if let Err(error) = attempt(&mut || words.next().unwrap_or(0)) {
+    if let Err(error) = attempt(&mut words_of(bytes)) {
         assert!(is_refusal(&error), "{error:?}");
     }
+}
+
+/// The words of a fuzzer's bytes, and zero when there are no more.
+#[cfg(fuzzing)]
+pub(crate) fn words_of(bytes: &[u8]) -> impl FnMut() -> u32 {
+    let mut words =
+        bytes.chunks(4).map(|chunk| chunk.iter().fold(0, |word, &byte| word << 8 | u32::from(byte)));
+    move || words.next().unwrap_or(0)
 }
 
 /// Makes an index, damages it, searches its graph and scans its codes; returns how many rows the graph found. An answer has
@@ -92,11 +98,11 @@ fn sound(codes: Codes, metric: Metric, dim: usize, rows: usize, m: i32) -> Resul
 }
 
 /// A number from -1 to 1.
-fn number(word: u32) -> f32 {
+pub(crate) fn number(word: u32) -> f32 {
     f32::from(u16::try_from(word & 0xffff).unwrap_or(0)) / 32_768.0 - 1.0
 }
 
-fn mapped(bytes: &[u8]) -> Bytes {
+pub(crate) fn mapped(bytes: &[u8]) -> Bytes {
     // No map is empty.
     let map = MmapMut::map_anon(bytes.len().max(1)).and_then(|mut map| {
         if let Some(to) = map.get_mut(..bytes.len()) {
@@ -141,7 +147,7 @@ pub(crate) fn damage(blob: &mut Vec<u8>, words: Words<'_>) {
 }
 
 /// Writes bytes into a part of the blob, as far as both go.
-fn put(blob: &mut [u8], part: &Range<usize>, at: usize, bytes: &[u8]) {
+pub(crate) fn put(blob: &mut [u8], part: &Range<usize>, at: usize, bytes: &[u8]) {
     let Some(part) = blob.get_mut(part.clone()).filter(|part| !part.is_empty()) else { return };
     let start = at % part.len();
     for (to, from) in part.iter_mut().skip(start).zip(bytes) {
@@ -156,20 +162,20 @@ fn fill(blob: &mut [u8], part: &Range<usize>, at: usize, word: u32) {
 }
 
 /// A number near those at which something changes.
-fn near_bound(word: u32, rows: u32) -> u32 {
+pub(crate) fn near_bound(word: u32, rows: u32) -> u32 {
     let bounds = [0, rows, u32::MAX, 1 << 31, 1 << 16, 64, 256, word];
     let bound = bounds[usize::try_from(word % 8).unwrap_or(0)];
     bound.wrapping_add(word >> 3 & 3).wrapping_sub(1)
 }
 
 /// The bits of a number that is none, or unlike others.
-fn special(word: u32) -> u32 {
+pub(crate) fn special(word: u32) -> u32 {
     let numbers = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, -0.0, f32::MIN_POSITIVE, 0.0, 1.0];
     let number = numbers[usize::try_from(word % 8).unwrap_or(0)].to_bits();
     if word & 8 == 0 { number } else { word }
 }
 
 /// Whether an error is one that wrong contents may give.
-pub(super) fn is_refusal(error: &Error) -> bool {
+pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Corrupt { .. } | Error::Version { .. })
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use vdb::limits::MEMORY_BUDGET_MIN;
 use vdb::{
     Background, CheckLevel, Control, Document, Durability, Embedder, Embeddings, Error, Filter, Import,
-    IndexKind, MemoryUse, ModelIdentity, OpenOptions, Query, Store,
+    IndexKind, MemoryUse, Mode, ModelIdentity, OpenOptions, Query, Store,
 };
 
 use crate::allocator;
@@ -131,6 +131,34 @@ fn search(path: &Path) {
     assert!(graphs.0 > 0 && graphs.1 > graphs.0 && queries.0 == 0 && queries.1 > 0, "{graphs:?} {queries:?}");
 }
 
+/// Searches for words in segments and in a tail, of which many begin alike.
+fn words(directory: &Path) {
+    let path = directory.join("w.vdb");
+    let store = options(1 << 30).text_tail_bytes_max(2 << 20).create(&path).unwrap();
+    let mut random = Random(6);
+    let mut texts = |range: std::ops::Range<usize>| -> Vec<Document> {
+        range.map(|n| Document::new(text(&mut random, n)).id(n.to_string())).collect()
+    };
+    let (segment, tail) = (texts(0..28_672), texts(28_672..32_672));
+    store.add(segment).unwrap();
+    store.add(tail).unwrap();
+    store.close().unwrap();
+    let store = options(64 << 20).read_only(true).open(&path).unwrap();
+    // The dictionaries are read once, and are the file's.
+    let stats = store.stats().unwrap().text.unwrap();
+    assert!(stats.segments > 0 && stats.tail_bytes > 200_000, "{stats:?}");
+    let (before, start) = (store.memory(), allocator::begin());
+    assert_eq!(before.granted, before.peak);
+    for text in ["w*", "+w* -w17*", "words w1* \"words words\""] {
+        assert_eq!(store.search(&Query::text(text).mode(Mode::Text)).unwrap().len(), 10, "{text}");
+    }
+    let (actual, memory) = (u64::try_from(allocator::peak_since(start)).unwrap(), store.memory());
+    let granted = memory.peak - before.granted;
+    assert!(actual > 1 << 20 && actual <= granted, "{actual} bytes allocated, {granted} granted: {memory:?}");
+    let (text, queries) = (share(&memory, "text"), share(&memory, "queries"));
+    assert!(text.0 > stats.tail_bytes && queries.0 == 0 && queries.1 > 0, "{memory:?}");
+}
+
 /// Deletes most of many segments, and merges the rest.
 fn merge(directory: &Path) {
     let store = options(MEMORY_BUDGET_MIN).create(directory.join("m.vdb")).unwrap();
@@ -157,13 +185,14 @@ fn one_case() {
     match std::env::var(CASE).as_deref() {
         Ok("import") => import(directory.path()),
         Ok("merge") => merge(directory.path()),
+        Ok("words") => words(directory.path()),
         _ => {}
     }
 }
 
 #[test]
 fn what_is_allocated_was_granted() {
-    for case in ["import", "merge"] {
+    for case in ["import", "merge", "words"] {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "memory::one_case", "--nocapture"]).env(CASE, case);
         let output = command.output().unwrap();

@@ -107,7 +107,7 @@ impl<'a> HitReader<'a> {
             Some(telling) => telling,
             none => none.insert(snapshot.telling_parts(words)?),
         };
-        Ok(telling.best(record))
+        telling.best(record)
     }
 }
 

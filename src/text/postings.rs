@@ -49,11 +49,12 @@ fn place(n: usize) -> u32 {
 
 impl Postings {
     /// Adds a row, which is greater than those before.
+    #[cfg(test)]
     pub(crate) fn add(&mut self, analyzer: &Analyzer, row: u64, text: &str) {
         self.fill(analyzer, row, text, &mut |_| true);
     }
 
-    /// As [`Postings::add`], with memory for `allowed` bytes of postings; `room` is told when they take more, and answers what is
+    /// Adds a row, which is greater than those before, with memory for `allowed` bytes of postings; `room` is told when they take more, and answers what is
     /// allowed from there on.
     ///
     /// # Errors

@@ -142,6 +142,7 @@ impl Ranked {
                 let found = expand(corpus, prefix)?;
                 let mut rows: usize = found.iter().map(Vec::len).sum();
                 if let Some(tail) = corpus.tail {
+                    (corpus.room)(tail.find_bytes(prefix))?;
                     rows += tail.find(clause, corpus.dead).len();
                 }
                 (Finder::Prefix(found), statistics.weight_of(to_u64(rows)))
@@ -183,13 +184,24 @@ impl Ranked {
 fn expand(corpus: &Corpus<'_>, prefix: &str) -> Result<Vec<Vec<(DocId, u32)>>> {
     let of = |segment: &Arc<Segment>| {
         let opened = segment.opened()?;
-        segment.reading(|| docs_of(opened, prefix))
+        let count = segment.reading(|| count_of(opened, prefix))?;
+        (corpus.room)(count.saturating_mul(to_u64(size_of::<(DocId, u32)>())))?;
+        segment.reading(|| docs_of(opened, prefix, count))
     };
     corpus.segments.iter().map(of).collect()
 }
 
-fn docs_of(opened: &Opened, prefix: &str) -> tantivy::Result<Vec<(DocId, u32)>> {
-    let mut docs: Vec<(DocId, u32)> = Vec::new();
+/// How many rows the terms that begin with `prefix` have; a row counts for each of its terms.
+fn count_of(opened: &Opened, prefix: &str) -> tantivy::Result<u64> {
+    let (mut count, mut terms) = (0, opened.inverted.terms().range().ge(prefix).into_stream()?);
+    while terms.advance() && terms.key().starts_with(prefix.as_bytes()) {
+        count += u64::from(terms.value().doc_freq);
+    }
+    Ok(count)
+}
+
+fn docs_of(opened: &Opened, prefix: &str, count: u64) -> tantivy::Result<Vec<(DocId, u32)>> {
+    let mut docs: Vec<(DocId, u32)> = Vec::with_capacity(to_usize(count));
     let mut terms = opened.inverted.terms().range().ge(prefix).into_stream()?;
     while terms.advance() && terms.key().starts_with(prefix.as_bytes()) {
         let mut postings =

@@ -22,7 +22,12 @@ pub(crate) struct Corpus<'a> {
     pub(crate) segments: &'a [Arc<Segment>],
     pub(crate) tail: Option<&'a Tail>,
     pub(crate) dead: &'a RoaringTreemap,
+    /// Asks for so many bytes, to be kept as long as what is made of the corpus.
+    pub(crate) room: &'a Room<'a>,
 }
+
+/// Grants memory, in bytes, or says that there is none.
+pub(crate) type Room<'r> = dyn Fn(u64) -> Result<()> + 'r;
 
 /// Which rows may be found.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +50,7 @@ impl Allowed<'_> {
 /// Takes a row and its score, and answers how much a row has to score, at least, to be of interest.
 pub(crate) type Offer<'o> = dyn FnMut(u64, f32) -> f32 + 'o;
 
-/// What a search for so many clauses takes, in bytes; rows with beginnings of terms come to that.
+/// What a search for so many clauses takes, in bytes, besides what it asks the corpus for.
 pub(crate) fn bytes(clauses: usize) -> usize {
     scan::bytes(clauses)
 }

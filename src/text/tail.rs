@@ -8,6 +8,7 @@ use super::analyzer::Analyzer;
 use super::postings::{List, Postings, length};
 use super::query::Clause;
 use crate::codec::{to_u64, to_usize};
+use crate::error::Result;
 
 /// Rows of this tail and, behind them, perhaps of later ones.
 #[derive(Clone, Debug, Default)]
@@ -33,19 +34,29 @@ pub(super) struct Found {
 impl Tail {
     /// This tail with more rows, of which those in `dead` do not count.
     ///
-    /// The postings are shared with `self` as long as nobody else has added to them.
+    /// The postings are shared with `self` as long as nobody else has added to them: else there is none. `room` is told
+    /// when the postings take more than it answered before, at first nothing.
+    ///
+    /// # Errors
+    /// Those of `room`.
     pub(crate) fn extended(
         self,
         analyzer: &Analyzer,
         rows: impl IntoIterator<Item = (u64, String)>,
         dead: &RoaringTreemap,
-    ) -> Option<Tail> {
+        room: &mut dyn FnMut(u64) -> Result<u64>,
+    ) -> Result<Option<Tail>> {
         let mut postings = self.postings.write().unwrap_or_else(PoisonError::into_inner);
         if postings.len() != self.len {
-            return None;
+            return Ok(None);
         }
+        let mut allowed = 0;
         for (row, text) in rows {
-            postings.add(analyzer, row, &text);
+            let mut more = allowed;
+            postings.add_within(analyzer, row, &text, allowed, &mut |bytes| {
+                room(bytes).inspect(|&all| more = all)
+            })?;
+            allowed = more;
         }
         let (mut live, mut positions) = (0, 0);
         for (row, &norm) in postings.rows().iter().zip(postings.norms()) {
@@ -55,7 +66,7 @@ impl Tail {
         }
         let len = postings.len();
         drop(postings);
-        Some(Tail { postings: self.postings, len, live, positions })
+        Ok(Some(Tail { postings: self.postings, len, live, positions }))
     }
 
     /// The number of rows, dead ones included.
@@ -79,6 +90,15 @@ impl Tail {
 
     fn read(&self) -> RwLockReadGuard<'_, Postings> {
         self.postings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The memory of finding the rows with a term that begins with `prefix`, in bytes.
+    pub(super) fn find_bytes(&self, prefix: &str) -> u64 {
+        let postings = self.read();
+        let rows: u64 = postings.lists_of(prefix).map(|list| u64::from(list.count)).sum();
+        // A list that grew, the one before, and what is made of it.
+        let each = 3 * size_of::<(u32, u32)>() + 2 * size_of::<Found>();
+        rows.saturating_mul(to_u64(each))
     }
 
     /// The live rows in which there is what `clause` says, in order.

@@ -10,10 +10,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use vdb::{
     Background, CheckLevel, ConflictPolicy, Control, Document, Durability, Embedder, Embeddings, Error,
-    Filter, IndexKind, MergeLimits, Metadata, Metric, ModelIdentity, OpenOptions, Precision, Query, Snapshot,
+    Filter, Hit, IndexKind, MergeLimits, Metadata, Metric, ModelIdentity, OpenOptions, Precision, Query,
+    Snapshot,
 };
 
-use naive::Model;
+use naive::{Best, Model};
 use operations::{Change, Operation, Question, operations, questions};
 
 /// Values of a vector: few and small, so that scores tie.
@@ -133,10 +134,16 @@ fn search(snapshot: &Snapshot, model: &Model, question: &Question) {
     if question.filtered {
         query = query.filter(Filter::field("n").gte(question.least));
     }
-    let hits = snapshot.search(&query).unwrap();
     let expected = model.search(question);
+    // So few rows are found whole by an index, too.
+    for query in [query.clone(), query.exact()] {
+        ranks(&snapshot.search(&query).unwrap(), &expected, model, question);
+    }
+}
+
+fn ranks(hits: &[Hit], expected: &[Best], model: &Model, question: &Question) {
     assert_eq!(hits.len(), expected.len().min(question.k), "{hits:?} {expected:?}");
-    for (hit, best) in hits.iter().zip(&expected) {
+    for (hit, best) in hits.iter().zip(expected) {
         assert!((f64::from(hit.score) - best.score).abs() <= SCORE_TOLERANCE, "{hits:?} {expected:?}");
         if model.is_exact() {
             assert_eq!((&hit.id, &hit.span), (&best.id, &best.span), "{hits:?} {expected:?}");

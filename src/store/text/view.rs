@@ -1,7 +1,8 @@
 //! The text index as one committed state has it, and searching it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use roaring::RoaringTreemap;
 
@@ -9,21 +10,54 @@ use super::{analyzer, layout, parts};
 use crate::catalog::{self, Counters, DocumentRecord, ReadTxn, Rows, Table, TextRecord};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
-use crate::store::memory::Component;
+use crate::storage::hold;
+use crate::store::memory::{Accountant, Component, Grant};
 use crate::store::snapshot::{Snapshot, document_row};
 use crate::store::view::View;
 use crate::text::analyzer::Analyzer;
 use crate::text::query::TextQuery;
-use crate::text::search::{Allowed, Clauses, Corpus, bytes, matching, search};
+use crate::text::search::{Allowed, Clauses, Corpus, Room, bytes, matching, search};
 use crate::text::segment::Segment;
 use crate::text::tail::Tail;
 use crate::vector::topk::{Best, TopK};
 
+/// What memory is asked for.
+const SEARCHING: &str = "a search for words";
 /// So many rows of the tail in memory may be dead whatever their share.
 const TAIL_ROWS_STALE: u64 = 1024;
 
 /// The tail of an earlier commit, and the row up to which it reads documents.
-type Before = (Tail, u64);
+type Before = (HeldTail, u64);
+
+/// A tail, and the memory that was granted for its postings: like these, shared by the states that have them.
+#[derive(Clone, Debug)]
+struct HeldTail {
+    tail: Tail,
+    grant: Arc<Mutex<Grant>>,
+}
+
+impl HeldTail {
+    fn empty(accountant: &Arc<Accountant>) -> Self {
+        let grant = Arc::new(Mutex::new(accountant.nothing(Component::Text)));
+        HeldTail { tail: Tail::default(), grant }
+    }
+
+    /// As [`Tail::extended`].
+    fn extended(
+        self,
+        analyzer: &Analyzer,
+        rows: impl IntoIterator<Item = (u64, String)>,
+        dead: &RoaringTreemap,
+    ) -> Result<Option<Self>> {
+        let mut room = |bytes: u64| {
+            let more = bytes + bytes / 4;
+            hold(&self.grant).ensure("searching the texts that are in no segment yet", more)?;
+            Ok(more)
+        };
+        let tail = self.tail.extended(analyzer, rows, dead, &mut room)?;
+        Ok(tail.map(|tail| HeldTail { tail, grant: self.grant }))
+    }
+}
 
 /// The text index of one committed state.
 #[derive(Debug)]
@@ -34,7 +68,7 @@ pub(in crate::store) struct TextView {
     /// `None` where this version cuts texts in another way.
     analyzer: Option<Analyzer>,
     /// Read when it is first asked for.
-    tail: OnceLock<Tail>,
+    tail: OnceLock<HeldTail>,
     tail_before: Option<Before>,
     next_row: u64,
     /// What is wrong with the rows of the catalog that say where everything is: then nothing is searched.
@@ -108,35 +142,42 @@ impl TextView {
     /// Memory that the tail takes, in bytes.
     pub(in crate::store) fn tail_bytes(&self) -> u64 {
         let before = self.tail_before.as_ref().map(|(tail, _)| tail);
-        self.tail.get().or(before).map_or(0, Tail::bytes)
+        self.tail.get().or(before).map_or(0, |held| held.tail.bytes())
     }
 
     /// The tail; `txn` must see this state. Cost: at the first call, the documents that were added since the state before
     /// was asked.
-    fn tail(&self, txn: &ReadTxn, dead: &RoaringTreemap) -> Result<&Tail> {
-        if let Some(tail) = self.tail.get() {
-            return Ok(tail);
+    fn tail(&self, txn: &ReadTxn, dead: &RoaringTreemap, accountant: &Arc<Accountant>) -> Result<&Tail> {
+        if let Some(held) = self.tail.get() {
+            return Ok(&held.tail);
         }
-        let tail = self.load_tail(txn, dead)?;
-        Ok(self.tail.get_or_init(|| tail))
+        let held = self.load_tail(txn, dead, accountant)?;
+        Ok(&self.tail.get_or_init(|| held).tail)
     }
 
-    fn load_tail(&self, txn: &ReadTxn, dead: &RoaringTreemap) -> Result<Tail> {
-        let analyzer = self.analyzer()?;
+    fn load_tail(
+        &self,
+        txn: &ReadTxn,
+        dead: &RoaringTreemap,
+        accountant: &Arc<Accountant>,
+    ) -> Result<HeldTail> {
+        let (analyzer, anew) = (self.analyzer()?, HeldTail::empty(accountant));
         if self.record.tail_bytes == 0 {
-            return Ok(Tail::default());
+            return Ok(anew);
         }
+        let mut texts = accountant.nothing(Component::Text);
         if let Some((before, from)) = &self.tail_before {
-            let rows = read_rows(txn, *from)?;
-            let tail = before.clone().extended(analyzer, rows, dead);
-            let is_fresh = |tail: &Tail| to_u64(tail.len()) <= 2 * tail.live() + TAIL_ROWS_STALE;
+            let rows = read_rows(txn, *from, &mut texts)?;
+            let tail = before.clone().extended(analyzer, rows, dead)?;
+            let is_fresh =
+                |held: &HeldTail| to_u64(held.tail.len()) <= 2 * held.tail.live() + TAIL_ROWS_STALE;
             // Somebody with a later state may have added to it: then ours is made anew.
             if let Some(tail) = tail.filter(is_fresh) {
                 return Ok(tail);
             }
         }
-        let rows = read_rows(txn, self.record.tail_from)?;
-        Ok(Tail::default().extended(analyzer, rows, dead).unwrap_or_default())
+        let rows = read_rows(txn, self.record.tail_from, &mut texts)?;
+        Ok(anew.clone().extended(analyzer, rows, dead)?.unwrap_or(anew))
     }
 }
 
@@ -154,12 +195,17 @@ fn broken(record: TextRecord, counters: &Counters, error: Error) -> Result<TextV
     })
 }
 
-/// The texts of the documents whose first rows are `from` or later, with these rows.
-fn read_rows(txn: &ReadTxn, from: u64) -> Result<Vec<(u64, String)>> {
+/// The texts of the documents whose first rows are `from` or later, with these rows, in memory that `grant` grows by.
+fn read_rows(txn: &ReadTxn, from: u64, grant: &mut Grant) -> Result<Vec<(u64, String)>> {
     let mut rows = Vec::new();
     txn.scan(Table::Documents, &key(from), &mut |row, value| {
         let (row, record) = document_row(row, value)?;
-        rows.extend(record.text.map(|text| (row, text)));
+        if let Some(text) = record.text {
+            // The list may be copied once it is full.
+            let entry = 3 * size_of::<(u64, String)>();
+            grant.grow("reading the texts that are in no segment yet", to_u64(text.len() + entry))?;
+            rows.push((row, text));
+        }
         Ok(true)
     })?;
     Ok(rows)
@@ -187,13 +233,20 @@ fn open_segments(txn: &ReadTxn, known: Option<&TextView>) -> Result<Vec<Arc<Segm
 pub(in crate::store) struct TellingParts<'a> {
     analyzer: &'a Analyzer,
     clauses: Clauses,
+    accountant: Arc<Accountant>,
+    /// For the clauses.
+    _grant: Grant,
 }
 
 impl TellingParts<'_> {
     /// The place of the part of a document that scores best by itself, the first of equals. Cost: analyzes the text.
-    pub(in crate::store) fn best(&self, document: &DocumentRecord) -> u64 {
-        let tail = Tail::default().extended(self.analyzer, parts(document), &RoaringTreemap::new());
-        tail.and_then(|tail| self.clauses.best(&tail)).unwrap_or(0)
+    ///
+    /// # Errors
+    /// `Memory`.
+    pub(in crate::store) fn best(&self, document: &DocumentRecord) -> Result<u64> {
+        let held = HeldTail::empty(&self.accountant);
+        let held = held.extended(self.analyzer, parts(document), &RoaringTreemap::new())?;
+        Ok(held.and_then(|held| self.clauses.best(&held.tail)).unwrap_or(0))
     }
 }
 
@@ -224,10 +277,12 @@ impl Snapshot {
         allowed: Option<&RoaringTreemap>,
         k: usize,
     ) -> Result<Vec<Best>> {
-        let corpus = self.corpus()?;
+        let room = self.room();
+        let ask = |bytes| room.borrow_mut().grow(SEARCHING, bytes);
+        let corpus = self.corpus(&ask)?;
         let list = TopK::bytes(k.min(to_usize(self.view().counters.documents)));
         let needs = to_u64(list.saturating_add(bytes(query.scored.len())));
-        let _grant = self.store().accountant().grant(Component::Queries, "a search for words", needs)?;
+        ask(needs)?;
         let allowed = allowed.map_or(Allowed::Live, Allowed::Only);
         let mut top = TopK::new(k);
         if k > 0 && !query.is_empty() {
@@ -239,11 +294,16 @@ impl Snapshot {
         Ok(top.into_sorted())
     }
 
+    /// The memory of a search for words: nothing yet.
+    fn room(&self) -> RefCell<Grant> {
+        RefCell::new(self.store().accountant().nothing(Component::Queries))
+    }
+
     /// All texts, as this snapshot sees them.
-    fn corpus(&self) -> Result<Corpus<'_>> {
+    fn corpus<'a>(&'a self, room: &'a Room<'a>) -> Result<Corpus<'a>> {
         let (view, text) = (self.view(), self.text()?);
-        let tail = text.tail(self.txn(), &view.dead)?;
-        Ok(Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead })
+        let tail = text.tail(self.txn(), &view.dead, self.store().accountant())?;
+        Ok(Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead, room })
     }
 
     /// Tells which parts of documents have most of what the query asks for.
@@ -251,8 +311,11 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::text_search`].
     pub(in crate::store) fn telling_parts(&self, query: &TextQuery) -> Result<TellingParts<'_>> {
-        let clauses = Clauses::new(&self.corpus()?, &query.scored)?;
-        Ok(TellingParts { analyzer: self.text()?.analyzer()?, clauses })
+        let room = self.room();
+        let ask = |bytes| room.borrow_mut().grow(SEARCHING, bytes);
+        let clauses = Clauses::new(&self.corpus(&ask)?, &query.scored)?;
+        let (analyzer, accountant) = (self.text()?.analyzer()?, Arc::clone(self.store().accountant()));
+        Ok(TellingParts { analyzer, clauses, accountant, _grant: room.into_inner() })
     }
 
     /// The rows of the documents that have what the query requires, and nothing that it excludes.
@@ -260,7 +323,9 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::text_search`].
     pub(in crate::store) fn text_conditions(&self, query: &TextQuery) -> Result<RoaringTreemap> {
-        let (view, corpus) = (self.view(), self.corpus()?);
+        let room = self.room();
+        let ask = |bytes| room.borrow_mut().grow(SEARCHING, bytes);
+        let (view, corpus) = (self.view(), self.corpus(&ask)?);
         let documents = |clause| Ok::<_, Error>(matching(&corpus, clause)? - &**view.dead);
         let mut first_rows = view.first_rows();
         for clause in &query.required {

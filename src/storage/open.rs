@@ -53,6 +53,8 @@ pub(crate) struct OpenFile {
     pub(crate) access: Access,
     /// What a writer does before it closes.
     last: Option<LastAct>,
+    /// What was wrong with the log whose rest was discarded.
+    pub(crate) discarded: Option<String>,
 }
 
 /// What is done to an open file.
@@ -117,6 +119,8 @@ pub(crate) struct Settings {
     pub(crate) cache_bytes: usize,
     /// Whether a commit waits for the disk.
     pub(crate) sync: bool,
+    /// Whether a log that is damaged ends before the damage, instead of being an error.
+    pub(crate) discards_log: bool,
     /// Deliberate mistakes; none outside tests.
     pub(crate) sabotage: Sabotage,
 }
@@ -322,9 +326,10 @@ fn start_writer(container: Arc<Container>, settings: Settings) -> Result<OpenFil
     let stream = Stream::new(&container);
     let db = guarded(&container, "open", || builder(settings).create_with_backend(stream))?;
     container.note_commit();
-    container.recover_wal(epoch_of(&container, &db)?)?;
+    let discarded = container.recover_wal(epoch_of(&container, &db)?, settings.discards_log)?;
+    let discarded = discarded.map(|damage| damage.to_string());
     lock::write_notice(&container);
-    Ok(OpenFile { container, db: Some(Db::Writer(db)), access: Access::Write, last: None })
+    Ok(OpenFile { container, db: Some(Db::Writer(db)), access: Access::Write, last: None, discarded })
 }
 
 fn open_reader(path: &Path, settings: Settings) -> Result<OpenFile> {
@@ -339,7 +344,7 @@ fn open_reader(path: &Path, settings: Settings) -> Result<OpenFile> {
             reason: "the last writer died before it could say what it committed".into(),
         });
     }
-    Ok(OpenFile { container, db: Some(Db::Reader(db)), access: Access::Read, last: None })
+    Ok(OpenFile { container, db: Some(Db::Reader(db)), access: Access::Read, last: None, discarded: None })
 }
 
 /// The epoch of the log that the last commit of redb names.
@@ -358,6 +363,7 @@ enum Recovered {
 
 /// Does for a reader what the next writer would do.
 fn recover(path: &Path, settings: Settings) -> Result<Recovered> {
+    let settings = Settings { discards_log: false, ..settings };
     match open_writer(path, settings).and_then(|mut open| open.close()) {
         Ok(()) => Ok(Recovered::InFile),
         Err(Error::Locked { .. }) => Ok(Recovered::ByAnother),
@@ -381,7 +387,8 @@ fn recover_in_memory(path: &Path, settings: Settings) -> Result<OpenFile> {
 
 /// Holds the lock byte that tells a later writer to keep what the last commit names.
 fn announce_reader(file: &dyn RawFile, path: &Path, preamble: Preamble) -> Result<()> {
-    let settings = Settings { cache_bytes: 0, sync: false, sabotage: Sabotage::default() };
+    let settings =
+        Settings { cache_bytes: 0, sync: false, discards_log: false, sabotage: Sabotage::default() };
     let peek = || -> Result<u64> {
         let raw = RealFile::new(File::open(path).map_err(io_error("open", path))?)
             .map_err(io_error("open", path))?;

@@ -226,34 +226,47 @@ impl Container {
 
     /// Reads the log of a file that is opened to be written: what is durable counts, published or not.
     ///
+    /// What was published and is not there is an error, unless it is to be discarded: then the log ends before it, and what
+    /// is returned says what was wrong.
     /// # Errors
     /// `Corrupt` if what was published is not there.
-    pub(super) fn recover_wal(&self, epoch: u64) -> Result<()> {
-        let mut wal = Wal::new(epoch, self.preamble.uuid);
+    pub(super) fn recover_wal(&self, epoch: u64, discards: bool) -> Result<Option<Error>> {
+        let (mut wal, mut discarded) = (Wal::new(epoch, self.preamble.uuid), None);
         if epoch > 0 {
             let region = self.wal_region()?;
             self.file.drop_cached(region.offset, region.len).map_err(self.io("read"))?;
-            let head = self.read_head(region)?;
-            if head.epoch > epoch {
+            let head = match self.read_head(region) {
+                Err(error @ Error::Corrupt { .. }) if discards => {
+                    discarded = Some(error);
+                    None
+                }
+                head => Some(head?),
+            };
+            if let Some(head) = head.filter(|head| head.epoch > epoch) {
                 let detail = format!("epoch {epoch} or earlier expected, {} found", head.epoch);
                 return Err(damaged(0, detail));
             }
             while self.read_record(region, &mut wal)? {}
-            let published = if head.epoch == epoch { head.published } else { RECORDS_OFFSET };
+            let published =
+                head.filter(|head| head.epoch == epoch).map_or(RECORDS_OFFSET, |head| head.published);
             if wal.end < published {
-                return Err(missing(wal.end, published));
+                let missing = missing(wal.end, published);
+                if !discards {
+                    return Err(missing);
+                }
+                discarded = Some(missing);
             }
             if wal.end > published {
                 // Whoever wrote this may have died before it was durable.
                 self.sync_blobs()?;
             }
             let found = Head { epoch, published: wal.end };
-            if head != found {
+            if head != Some(found) {
                 self.write_head(region, found).map_err(self.io("write"))?;
             }
         }
         *hold(&self.wal) = wal;
-        Ok(())
+        Ok(discarded)
     }
 
     /// The rows that lie over the state of redb of this epoch; `None` if the log is of a later one, so that state must

@@ -81,6 +81,7 @@ pub struct OpenOptions {
     pub(super) text: bool,
     pub(super) stem: Option<Language>,
     pub(super) text_tail_bytes_max: u64,
+    discards_damaged_log: bool,
     pub(super) sabotage: Sabotage,
 }
 
@@ -117,6 +118,7 @@ impl Default for OpenOptions {
             text: true,
             stem: None,
             text_tail_bytes_max: TEXT_TAIL_BYTES_MAX,
+            discards_damaged_log: false,
             sabotage: Sabotage::default(),
         }
     }
@@ -140,6 +142,15 @@ impl OpenOptions {
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = Some(bytes);
+        self
+    }
+
+    /// Opens a file whose log is damaged, which a writer that was killed has left, as it was before the damage. The commits
+    /// from there on are lost, [`RepairReport::discarded_log`](crate::RepairReport::discarded_log) says where that was. Without
+    /// this such a file is [`Error::Corrupt`]. Default: `false`.
+    #[must_use]
+    pub fn discard_damaged_log(mut self, discard: bool) -> Self {
+        self.discards_damaged_log = discard;
         self
     }
 
@@ -295,7 +306,12 @@ impl OpenOptions {
             return Err(Error::invalid("memory budget", reason));
         }
         let cache_bytes = crate::codec::to_usize(self.cache_bytes());
-        Ok(Settings { cache_bytes, sync: self.durability == Durability::Power, sabotage: self.sabotage })
+        Ok(Settings {
+            cache_bytes,
+            sync: self.durability == Durability::Power,
+            discards_log: self.discards_damaged_log,
+            sabotage: self.sabotage,
+        })
     }
 
     /// What a new store begins with: the embedder's model, or the one named, and its dimension.

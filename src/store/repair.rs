@@ -30,6 +30,9 @@ pub struct RepairReport {
     pub found: Vec<Damage>,
     /// What is damaged after a repair: documents and vectors, which only a backup brings back.
     pub left: Vec<Damage>,
+    /// What was wrong with the log, if the commits from there on were discarded when the store was opened: see
+    /// [`OpenOptions::discard_damaged_log`](crate::OpenOptions::discard_damaged_log).
+    pub discarded_log: Option<String>,
     /// Documents that can be read.
     pub documents: u64,
     /// Documents that cannot. They stay as they are.
@@ -59,6 +62,7 @@ pub(super) fn repair(store: &Store, mode: RepairMode, control: &Control) -> Resu
         text: needs.text,
         metadata: needs.metadata,
         indexes: to_u64(needs.indexes.len()),
+        discarded_log: store.file()?.discarded.clone(),
         found,
         ..RepairReport::default()
     };

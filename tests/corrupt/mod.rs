@@ -5,6 +5,7 @@
 
 mod cases;
 mod child;
+mod discard;
 mod head;
 
 use std::io::{BufRead, BufReader, Write as _};

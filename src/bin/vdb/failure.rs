@@ -247,6 +247,10 @@ fn hint(error: &Error) -> Option<String> {
         Error::Unavailable { reason, .. } if reason.contains("a repair of the store") => {
             "`vdb repair FILE` does that".into()
         }
+        Error::Corrupt { what, .. } if what == "write-ahead log" => {
+            "copy the file; then `vdb repair --discard-log FILE` goes on with the commits before the damage"
+                .into()
+        }
         Error::Corrupt { .. } => "`vdb check --deep FILE` names everything that is damaged".into(),
         Error::Memory { .. } => "`--memory SIZE` sets the budget".into(),
         Error::Version { .. } => "a newer version of vdb has written the file: use that".into(),

@@ -40,7 +40,8 @@ impl Lab {
     ) -> Result<Self> {
         let norms: Vec<f32> = vectors.chunks_exact(dim).map(inverse_norm).collect();
         let block = Block::new(&vectors, dim, Some(&norms), Rows::From(0))?;
-        let settings = Settings { cache_bytes: 0, sync: false, sabotage: Sabotage::default() };
+        let settings =
+            Settings { cache_bytes: 0, sync: false, discards_log: false, sabotage: Sabotage::default() };
         let file = memory_file(settings)?;
         let place = match recipe(codes)? {
             Recipe::Graph(params) => {

@@ -50,7 +50,8 @@ fn searches_at_once_find_what_one_finds() {
 fn an_index_in_a_store_file_finds_the_same() {
     let (data, queries) = (Data::clustered(9, 1000, 16), Data::clustered(10, 30, 16));
     let built = data.build(Metric::L2, Params::new(Codes::Sq8), 1).unwrap();
-    let settings = Settings { cache_bytes: 1 << 20, sync: false, sabotage: Sabotage::default() };
+    let settings =
+        Settings { cache_bytes: 1 << 20, sync: false, discards_log: false, sabotage: Sabotage::default() };
     let file = memory_file(settings).unwrap();
     let len = crate::codec::to_u64(built.len());
     let mut writer = BlobWriter::new(&file.container, len, Naming::InThisCommit).unwrap();

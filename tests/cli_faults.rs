@@ -206,6 +206,7 @@ fn a_store_that_another_process_writes() {
         &["get", "a.vdb", "30"],
         &["search", "a.vdb", "--vector", "[1, 1]"],
         &["delete", "a.vdb", "--all", "--dry-run"],
+        &["repair", "a.vdb", "--dry-run"],
     ] {
         let ran = scene.vdb(words);
         assert_eq!((ran.stderr.as_str(), ran.exit), ("", Some(0)), "{words:?}");

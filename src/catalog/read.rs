@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase};
 
-use super::layers::Layers;
+use super::layers::{Layers, VisitAll};
 use super::record::Record;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -111,6 +111,11 @@ impl ReadTxn {
         Ok(cell.get_or_init(|| open))
     }
 
+    /// As [`Rows::scan`], but rows that are damaged are given to `visit`, too.
+    pub(crate) fn scan_all(&self, table: Table, from: &[u8], visit: &mut VisitAll<'_>) -> Result<()> {
+        Layers::new(&self.container, table, &[&self.recent], self.table(table)?).scan(from, visit)
+    }
+
     /// Reads a record, if the key has one.
     pub(crate) fn find<T: Record>(&self, table: Table, key: &[u8]) -> Result<Option<T>> {
         find(self, table, key)
@@ -137,8 +142,7 @@ impl Rows for ReadTxn {
     }
 
     fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        Layers::new(&self.container, table, &[&self.recent], self.table(table)?)
-            .scan(from, &mut |key, value| visit(key, value?))
+        self.scan_all(table, from, &mut |key, value| visit(key, value?))
     }
 
     fn floor(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {

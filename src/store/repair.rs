@@ -56,7 +56,8 @@ struct Needs {
 pub(super) fn repair(store: &Store, mode: RepairMode, control: &Control) -> Result<RepairReport> {
     let _alone = store.merge_alone()?;
     let found = store.check(CheckLevel::Deep, control)?.damage;
-    let needs = Needs::of(&store.snapshot()?, control)?;
+    let snapshot = store.snapshot()?;
+    let needs = Needs::of(&snapshot, control)?;
     let mut report = RepairReport {
         left: Vec::new(),
         text: needs.text,
@@ -66,7 +67,8 @@ pub(super) fn repair(store: &Store, mode: RepairMode, control: &Control) -> Resu
         found,
         ..RepairReport::default()
     };
-    (report.documents, report.unreadable) = count(store)?;
+    (report.documents, report.unreadable) = count(&snapshot)?;
+    drop(snapshot);
     if mode == RepairMode::DryRun {
         report.left.clone_from(&report.found);
         return Ok(report);
@@ -87,18 +89,15 @@ pub(super) fn repair(store: &Store, mode: RepairMode, control: &Control) -> Resu
 }
 
 /// The documents that can be read, and those that cannot.
-fn count(store: &Store) -> Result<(u64, u64)> {
-    let mut txn = store.write()?;
-    txn.change(|tables, _| {
-        let (mut readable, mut unreadable) = (0, 0);
-        tables.scan_all(Table::Documents, &[], &mut |row, value| {
-            let is_readable = value.and_then(|value| document_row(row, value)).is_ok();
-            readable += u64::from(is_readable);
-            unreadable += u64::from(!is_readable);
-            Ok(true)
-        })?;
-        Ok((readable, unreadable))
-    })
+fn count(snapshot: &Snapshot) -> Result<(u64, u64)> {
+    let (mut readable, mut unreadable) = (0, 0);
+    snapshot.txn().scan_all(Table::Documents, &[], &mut |row, value| {
+        let is_readable = value.and_then(|value| document_row(row, value)).is_ok();
+        readable += u64::from(is_readable);
+        unreadable += u64::from(!is_readable);
+        Ok(true)
+    })?;
+    Ok((readable, unreadable))
 }
 
 /// Damage is what is asked for; other errors go on to the caller.

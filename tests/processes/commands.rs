@@ -179,6 +179,7 @@ fn assert_only_read(scene: &Scene, cause: &str, run: &dyn Fn(&[&str]) -> Ran) {
         &["search", "a.vdb", "디스크", "--mode", "text", "--strict"],
         &["search", "a.vdb", "--like", "7", "--strict"],
         &["delete", "a.vdb", "--all", "--dry-run"],
+        &["repair", "a.vdb", "--dry-run"],
     ] {
         let ran = run(words);
         assert_eq!(ran.exit, Some(0), "{words:?}: {}", ran.stderr);

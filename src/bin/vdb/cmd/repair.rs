@@ -30,8 +30,12 @@ pub(crate) struct Args {
 /// Repairs, and prints what came of it; exit status 1 if anything is left that is damaged.
 pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result<Exit> {
     let started = Instant::now();
-    let options = open::options(globals).discard_damaged_log(args.discard_log);
-    let store = open::with_options(&options, &args.file, globals, output)?;
+    let store = if args.dry_run {
+        open::to_read(&args.file, globals)?
+    } else {
+        let options = open::options(globals).discard_damaged_log(args.discard_log);
+        open::with_options(&options, &args.file, globals, output)?
+    };
     let mode = if args.dry_run { RepairMode::DryRun } else { RepairMode::Repair };
     let control = output.control();
     let report = store.repair(mode, &control)?;

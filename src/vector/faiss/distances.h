@@ -55,6 +55,21 @@ struct Distances : faiss::DistanceComputer {
 
     // Tells the processor that some rows will be read soon.
     virtual void fetch_rows(const int32_t* rows, size_t count) const = 0;
+
+    // Takes a row to compare others with, about so many. The query stays as it is.
+    virtual void set_row(int32_t row, size_t) {
+        compared_ = row;
+    }
+
+    // Writes the distances from that row to each of some others.
+    virtual void many_of_row(const int32_t* rows, size_t count, float* out) {
+        for (size_t at = 0; at < count; ++at) {
+            out[at] = symmetric_dis(rows[at], compared_);
+        }
+    }
+
+  protected:
+    int32_t compared_ = 0;
 };
 
 // Distances to rows that are vectors of f32.

@@ -21,6 +21,7 @@
 #include "distances.h"
 #include "guard.h"
 #include "walk.h"
+#include "whole.h"
 #include "wide.h"
 
 namespace {
@@ -30,6 +31,10 @@ using faiss::ScalarQuantizer;
 using vdb::Node;
 using vdb::require;
 using vdb::Scratch;
+
+// The rows with which a search goes down from level to level. With one alone it may end among rows that are near each other and
+// far from the query, and no effort in the lowest level leads out of there.
+constexpr size_t BEAM = 8;
 
 // The quantiser of a kind of codes; none for f32.
 ScalarQuantizer quantizer_of(int32_t kind, size_t dim, const float* trained, size_t trained_len) {
@@ -52,12 +57,14 @@ struct vdb_hnsw {
               quantizer(quantizer_of(parts.kind, parts.dim, parts.trained, parts.trained_len)),
               codes(parts.codes),
               rows(parts.levels_len),
+              links(parts.links),
+              places(parts.levels, rows, static_cast<size_t>(parts.m)),
               flat(parts.kind == VDB_CODES_F32),
               similar(parts.metric == faiss::METRIC_INNER_PRODUCT) {
         require(parts.metric == faiss::METRIC_INNER_PRODUCT || parts.metric == faiss::METRIC_L2, "metric is neither 0 nor 1");
         require(rows > 0 && rows <= INT32_MAX, "number of rows is out of range");
         require(parts.codes_len == rows * quantizer.code_size, "codes are not one for each row");
-        lay_out(parts);
+        require(places.total() == parts.links_len, "links do not fit the levels");
         require(parts.entry_point >= 0 && static_cast<size_t>(parts.entry_point) < rows, "entry point is no row");
         graph.entry_point = parts.entry_point;
         require(parts.max_level >= 0 && parts.max_level + 1 == level_count(parts.entry_point), "entry point is not at the top");
@@ -65,31 +72,8 @@ struct vdb_hnsw {
         graph.efConstruction = parts.ef_construction;
     }
 
-    // Where the links of each row begin, from the numbers of its levels.
-    void lay_out(const vdb_hnsw_parts& parts) {
-        const std::vector<int>& widths = graph.cum_nneighbor_per_level;
-        graph.offsets.clear();
-        graph.offsets.reserve(rows + 1);
-        size_t end = 0;
-        graph.offsets.push_back(end);
-        for (size_t i = 0; i < rows; ++i) {
-            const size_t count = parts.levels[i];
-            require(count > 0 && count < widths.size(), "a row has an impossible number of levels");
-            end += static_cast<size_t>(widths[count]);
-            graph.offsets.push_back(end);
-        }
-        require(end == parts.links_len, "links do not fit the levels");
-        graph.neighbors = faiss::MaybeOwnedVector<Node>::create_view(parts.links, parts.links_len, nullptr);
-    }
-
     int level_count(Node row) const {
-        const auto at = static_cast<size_t>(row);
-        const size_t width = graph.offsets[at + 1] - graph.offsets[at];
-        int count = 0;
-        while (static_cast<size_t>(graph.cum_nneighbor_per_level[static_cast<size_t>(count)]) < width) {
-            ++count;
-        }
-        return count;
+        return static_cast<int>(places.levels(row));
     }
 
     std::unique_ptr<Scratch> lease() {
@@ -101,11 +85,14 @@ struct vdb_hnsw {
                 return scratch;
             }
         }
-        return std::make_unique<Scratch>(rows, distances());
+        return std::make_unique<Scratch>(rows, places.width(0), distances());
     }
 
     // The fastest distances that this processor can compute.
     std::unique_ptr<vdb::Distances> distances() const {
+        if (std::unique_ptr<vdb::Distances> whole = vdb::whole_distances(quantizer, codes, flat, similar)) {
+            return whole;
+        }
         if (std::unique_ptr<vdb::Distances> wide = vdb::wide_distances(quantizer, codes, flat, similar)) {
             return wide;
         }
@@ -124,7 +111,11 @@ struct vdb_hnsw {
     void add(Scratch& scratch, Node row, const float* vector);
     void search(Scratch& scratch, const float* query, size_t effort) const;
     void link_level(Scratch& scratch, Node row, Node nearest, float distance, int level);
-    void add_link(faiss::DistanceComputer& distances, Node from, Node to, int level);
+    void add_link(vdb::Distances& distances, Node from, Node to, int level);
+
+    vdb::Walk walk(Scratch& scratch) const {
+        return vdb::Walk(links, places, scratch);
+    }
 
     std::mutex& lock_of(Node row) {
         return locks[static_cast<size_t>(row) % locks.size()];
@@ -134,6 +125,8 @@ struct vdb_hnsw {
     ScalarQuantizer quantizer;
     const uint8_t* codes;
     size_t rows;
+    Node* links;
+    vdb::Places places;
     bool flat;
     bool similar;
     std::mutex pool_lock;
@@ -146,9 +139,25 @@ namespace {
 
 using Closer = std::priority_queue<HNSW::NodeDistCloser>;
 
+// Whether a row is nearer to one of some others than `limit`.
+bool is_near_one(vdb::Distances& distances, Node row, float limit, const std::vector<Node>& others) {
+    // Some at a time: the first are the likeliest.
+    constexpr size_t SOME = 8;
+    distances.set_row(row, others.size());
+    std::array<float, SOME> found{};
+    for (size_t at = 0; at < others.size(); at += SOME) {
+        const size_t count = std::min(SOME, others.size() - at);
+        distances.many_of_row(others.data() + at, count, found.data());
+        if (std::any_of(found.begin(), found.begin() + count, [limit](float one) { return one < limit; })) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Leaves at most `max` of the candidates, none of which is nearer to another than to the row they belong to.
-// Upstream: the function of this name in an anonymous namespace of `HNSW.cpp`.
-void shrink_neighbor_list(faiss::DistanceComputer& distances, Closer& candidates, size_t max) {
+// Upstream: the functions of this name in `HNSW.cpp`.
+void shrink_neighbor_list(vdb::Distances& distances, Closer& candidates, size_t max) {
     if (candidates.size() < max) {
         return;
     }
@@ -156,56 +165,60 @@ void shrink_neighbor_list(faiss::DistanceComputer& distances, Closer& candidates
     for (; !candidates.empty(); candidates.pop()) {
         sorted.emplace(candidates.top().d, candidates.top().id);
     }
-    std::vector<HNSW::NodeDistFarther> kept;
+    std::vector<Node> kept;
     kept.reserve(max);
-    HNSW::shrink_neighbor_list(distances, sorted, kept, static_cast<int>(max));
-    for (const HNSW::NodeDistFarther& one : kept) {
-        candidates.emplace(one.d, one.id);
+    for (; !sorted.empty() && kept.size() < max; sorted.pop()) {
+        const HNSW::NodeDistFarther& one = sorted.top();
+        if (!is_near_one(distances, one.id, one.d, kept)) {
+            kept.push_back(one.id);
+            candidates.emplace(one.d, one.id);
+        }
     }
 }
 
 } // namespace
 
 // Writes the link, or chooses anew which links to keep. Under the lock of `from`. Upstream: `add_link` of `HNSW.cpp`.
-void vdb_hnsw::add_link(faiss::DistanceComputer& distances, Node from, Node to, int level) {
-    size_t begin = 0;
-    size_t end = 0;
-    graph.neighbor_range(from, level, &begin, &end);
-    if (graph.neighbors[end - 1] == -1) {
-        size_t free = end;
-        while (free > begin && graph.neighbors[free - 1] == -1) {
+void vdb_hnsw::add_link(vdb::Distances& distances, Node from, Node to, int level) {
+    Node* const begin = links + places.begin(from, level);
+    const size_t width = places.width(level);
+    Node* const end = begin + width;
+    if (end[-1] == -1) {
+        Node* free = end;
+        while (free > begin && free[-1] == -1) {
             --free;
         }
-        graph.neighbors[free] = to;
+        *free = to;
         return;
     }
+    std::vector<Node> all(begin, end);
+    all.push_back(to);
+    std::vector<float> found(all.size());
+    distances.set_row(from, all.size());
+    distances.many_of_row(all.data(), all.size(), found.data());
     Closer candidates;
-    candidates.emplace(distances.symmetric_dis(from, to), to);
-    for (size_t at = begin; at < end; ++at) {
-        const Node other = graph.neighbors[at];
-        candidates.emplace(distances.symmetric_dis(from, other), other);
+    candidates.emplace(found[width], to);
+    for (size_t at = 0; at < width; ++at) {
+        candidates.emplace(found[at], all[at]);
     }
-    shrink_neighbor_list(distances, candidates, end - begin);
-    size_t at = begin;
+    shrink_neighbor_list(distances, candidates, width);
+    Node* at = begin;
     for (; !candidates.empty(); candidates.pop()) {
-        graph.neighbors[at++] = candidates.top().id;
+        *at++ = candidates.top().id;
     }
-    for (; at < end; ++at) {
-        graph.neighbors[at] = -1;
-    }
+    std::fill(at, end, -1);
 }
 
 // Links `row` with its neighbours in one level, both ways. Upstream: `HNSW::add_links_starting_from`.
 void vdb_hnsw::link_level(Scratch& scratch, Node row, Node nearest, float distance, int level) {
-    faiss::DistanceComputer& distances = *scratch.distances;
+    vdb::Distances& distances = *scratch.distances;
     // Another thread may have linked to this row already: it is no neighbour of itself.
-    scratch.visited.set(row);
-    vdb::Walk(graph, scratch).spread(level, nearest, distance, static_cast<size_t>(graph.efConstruction));
+    walk(scratch).spread(level, nearest, distance, static_cast<size_t>(graph.efConstruction), row);
     Closer targets;
     for (size_t at = 0; at < scratch.pool.size(); ++at) {
         targets.emplace(scratch.pool.distance(at), scratch.pool.node(at));
     }
-    shrink_neighbor_list(distances, targets, static_cast<size_t>(graph.nb_neighbors(level)));
+    shrink_neighbor_list(distances, targets, places.width(level));
     std::vector<Node> chosen;
     chosen.reserve(targets.size());
     {
@@ -231,24 +244,22 @@ void vdb_hnsw::add(Scratch& scratch, Node row, const float* vector) {
     float distance = (*scratch.distances)(nearest);
     int level = graph.max_level;
     for (const int top = level_count(row) - 1; level > top; --level) {
-        vdb::Walk(graph, scratch).descend(level, nearest, distance);
+        walk(scratch).descend(level, nearest, distance);
     }
     for (; level >= 0; --level) {
         link_level(scratch, row, nearest, distance, level);
     }
 }
 
-// Fills the pool with rows near the query. Upstream: `HNSW::search`.
+// Fills the pool with rows near the query. Upstream: `HNSW::search`, which goes down with one row.
 void vdb_hnsw::search(Scratch& scratch, const float* query, size_t effort) const {
     scratch.distances->set_query(query);
-    Node nearest = graph.entry_point;
-    float distance = (*scratch.distances)(nearest);
+    scratch.pool.reset(1);
+    scratch.pool.offer((*scratch.distances)(graph.entry_point), graph.entry_point);
     scratch.computed = 1;
-    vdb::Walk walk(graph, scratch);
-    for (int level = graph.max_level; level > 0; --level) {
-        walk.descend(level, nearest, distance);
+    for (int level = graph.max_level; level >= 0; --level) {
+        walk(scratch).spread_on(level, level > 0 ? BEAM : effort);
     }
-    walk.spread(0, nearest, distance, effort);
 }
 
 int vdb_hnsw_plan(

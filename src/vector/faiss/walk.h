@@ -5,6 +5,7 @@
 // them is compared, so that the next are on their way from memory meanwhile, and what waits is kept in order.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -12,10 +13,10 @@
 #include <utility>
 #include <vector>
 
-#include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/HNSW.h>
 
 #include "distances.h"
+#include "guard.h"
 
 namespace vdb {
 
@@ -29,6 +30,16 @@ class Pool {
         entries_.resize(room);
         len_ = 0;
         next_ = 0;
+    }
+
+    // Makes room for as many, keeps the nearest, and looks at none of them as done.
+    void reopen(size_t room) {
+        entries_.resize(room);
+        len_ = len_ < room ? len_ : room;
+        next_ = 0;
+        for (size_t at = 0; at < len_; ++at) {
+            entries_[at].node &= ~DONE;
+        }
     }
 
     size_t size() const {
@@ -100,97 +111,217 @@ class Pool {
     size_t next_ = 0;
 };
 
+// The rows that were seen: a byte for each, which has the number of the walk that saw it last.
+class Seen {
+  public:
+    explicit Seen(size_t rows) : walks_(rows) {}
+
+    // Notes rows. Apart from the rest: what it has in registers no write of a byte can change.
+    struct Notes {
+        uint8_t* walks;
+        uint8_t now;
+
+        // Notes a row. Returns whether it was not seen before.
+        bool operator()(Node node) const {
+            uint8_t& walk = walks[static_cast<size_t>(node)];
+            const bool is_new = walk != now;
+            walk = now;
+            return is_new;
+        }
+    };
+
+    Notes notes() {
+        return {walks_.data(), now_};
+    }
+
+    // Forgets all.
+    void forget() {
+        if (++now_ == 0) {
+            std::fill(walks_.begin(), walks_.end(), static_cast<uint8_t>(0));
+            now_ = 1;
+        }
+    }
+
+  private:
+    std::vector<uint8_t> walks_;
+    uint8_t now_ = 1;
+};
+
+// Where the links of each row begin.
+class Places {
+  public:
+    // Rows have one level or more each, and `m` links in each above the lowest, which has twice as many.
+    Places(const uint8_t* levels, size_t rows, size_t m) : m_(m) {
+        bases_.reserve(rows / BLOCK + 1);
+        above_.reserve(rows + 1);
+        size_t sum = 0;
+        for (size_t row = 0; row <= rows; ++row) {
+            if (row % BLOCK == 0) {
+                bases_.push_back(sum);
+            }
+            above_.push_back(static_cast<uint16_t>(sum - bases_.back()));
+            if (row < rows) {
+                vdb::require(levels[row] > 0, "a row has no level");
+                sum += levels[row] - 1U;
+            }
+        }
+    }
+
+    // All links of all rows.
+    size_t total() const {
+        const size_t rows = above_.size() - 1;
+        return (2 * rows + above(rows)) * m_;
+    }
+
+    // How many levels a row has.
+    size_t levels(Node node) const {
+        const auto row = static_cast<size_t>(node);
+        return 1 + above(row + 1) - above(row);
+    }
+
+    // The first link of a row in a level.
+    size_t begin(Node node, int level) const {
+        const auto row = static_cast<size_t>(node);
+        return (2 * row + above(row) + static_cast<size_t>(level > 0 ? level + 1 : 0)) * m_;
+    }
+
+    // How many links a row has in a level.
+    size_t width(int level) const {
+        return level > 0 ? m_ : 2 * m_;
+    }
+
+  private:
+    // A row has fewer than 256 levels: those of so many rows are counted in 16 bits.
+    static constexpr size_t BLOCK = 128;
+
+    // The levels above the lowest of the rows before this one.
+    size_t above(size_t row) const {
+        return bases_[row / BLOCK] + above_[row];
+    }
+
+    size_t m_;
+    // The levels above the lowest of all rows before each block, and of those before each row in its block.
+    std::vector<size_t> bases_;
+    std::vector<uint16_t> above_;
+};
+
+// The neighbours of one row that were not seen before, and their distances: room for as many as a row has links.
+struct Neighbours {
+    explicit Neighbours(size_t room) : nodes(room), distances(room) {}
+
+    std::vector<Node> nodes;
+    std::vector<float> distances;
+    size_t count = 0;
+};
+
 // What one thread needs while it adds or searches.
 struct Scratch {
-    Scratch(size_t rows, std::unique_ptr<Distances> made)
-            : visited(static_cast<int>(rows)), distances(std::move(made)) {}
+    Scratch(size_t rows, size_t links, std::unique_ptr<Distances> made)
+            : seen(rows), distances(std::move(made)), near(links) {}
 
-    faiss::VisitedTable visited;
+    Seen seen;
     std::unique_ptr<Distances> distances;
     Pool pool;
-    // The neighbours of one row that were not seen before, and their distances.
-    std::vector<Node> fresh;
-    std::vector<float> found;
+    Neighbours near;
     // How many distances were computed.
     size_t computed = 0;
 };
 
 class Walk {
   public:
-    Walk(const faiss::HNSW& graph, Scratch& scratch) : graph_(graph), scratch_(scratch) {}
+    Walk(const Node* links, const Places& places, Scratch& scratch)
+            : links_(links), places_(places), scratch_(scratch) {}
 
     // Goes to a row none of whose neighbours in the level is nearer.
     void descend(int level, Node& nearest, float& distance) {
+        Neighbours& near = scratch_.near;
         for (Node before = -1; before != nearest;) {
             before = nearest;
-            gather(nearest, level, -1, [](Node) { return true; });
-            for (size_t at = 0; at < scratch_.fresh.size(); ++at) {
-                if (scratch_.found[at] < distance) {
-                    distance = scratch_.found[at];
-                    nearest = scratch_.fresh[at];
+            gather(nearest, level, [](Node) { return true; });
+            compare();
+            for (size_t at = 0; at < near.count; ++at) {
+                if (near.distances[at] < distance) {
+                    distance = near.distances[at];
+                    nearest = near.nodes[at];
                 }
             }
         }
     }
 
-    // Fills the pool with rows near the query, starting from one. Rows that were visited before are left out.
-    void spread(int level, Node start, float distance, size_t effort) {
-        faiss::VisitedTable& visited = scratch_.visited;
+    // Fills the pool with rows near the query but one, starting from another.
+    void spread(int level, Node start, float distance, size_t effort, Node left_out) {
         scratch_.pool.reset(effort);
         scratch_.pool.offer(distance, start);
-        visited.set(start);
-        for (Node node = scratch_.pool.take(); node >= 0; node = scratch_.pool.take()) {
-            gather(node, level, scratch_.pool.peek(), [&visited](Node other) {
-                const bool is_fresh = !visited.get(other);
-                visited.set(other);
-                return is_fresh;
-            });
-            for (size_t at = 0; at < scratch_.fresh.size(); ++at) {
-                scratch_.pool.offer(scratch_.found[at], scratch_.fresh[at]);
-            }
+        const Seen::Notes note = scratch_.seen.notes();
+        note(left_out);
+        note(start);
+        widen(level);
+    }
+
+    // Fills the pool with rows near the query, starting from those that are in it.
+    void spread_on(int level, size_t effort) {
+        scratch_.pool.reopen(effort);
+        const Seen::Notes note = scratch_.seen.notes();
+        for (size_t at = 0; at < scratch_.pool.size(); ++at) {
+            note(scratch_.pool.node(at));
         }
-        visited.advance();
+        widen(level);
     }
 
   private:
-    // Asks for the links of a row, unless it is none.
-    void expect(Node node, int level) const {
-        if (node < 0) {
-            return;
+    // Looks at the neighbours of every row in the pool, and of those that come into it.
+    void widen(int level) {
+        Pool& pool = scratch_.pool;
+        Neighbours& near = scratch_.near;
+        for (Node node = pool.take(); node >= 0; node = pool.take()) {
+            gather(node, level, scratch_.seen.notes());
+            // The links of the row that may come next are on their way from memory while these are compared.
+            expect(pool.peek(), level);
+            compare();
+            for (size_t at = 0; at < near.count; ++at) {
+                pool.offer(near.distances[at], near.nodes[at]);
+            }
         }
-        const auto& widths = graph_.cum_nneighbor_per_level;
-        const size_t begin = graph_.offsets[static_cast<size_t>(node)] + static_cast<size_t>(widths[static_cast<size_t>(level)]);
-        const size_t width = static_cast<size_t>(widths[static_cast<size_t>(level) + 1] - widths[static_cast<size_t>(level)]);
-        fetch(reinterpret_cast<const uint8_t*>(graph_.neighbors.data() + begin), width * sizeof(Node));
+        scratch_.seen.forget();
     }
 
-    // Notes the neighbours of a row that are wanted, and computes their distances. Meanwhile the links of the row that may
-    // come next are on their way from memory.
+    // Asks for the links of a row, unless it is none.
+    void expect(Node node, int level) const {
+        if (node >= 0) {
+            const Node* begin = links_ + places_.begin(node, level);
+            fetch(reinterpret_cast<const uint8_t*>(begin), places_.width(level) * sizeof(Node));
+        }
+    }
+
+    // Notes the neighbours of a row that are wanted.
     template <typename Wanted>
-    void gather(Node node, int level, Node next, Wanted wanted) {
-        size_t begin = 0;
-        size_t end = 0;
-        graph_.neighbor_range(node, level, &begin, &end);
-        const Node* links = graph_.neighbors.data();
-        std::vector<Node>& fresh = scratch_.fresh;
-        fresh.clear();
-        for (size_t at = begin; at < end; ++at) {
+    void gather(Node node, int level, Wanted wanted) {
+        Neighbours& near = scratch_.near;
+        const Node* const begin = links_ + places_.begin(node, level);
+        const size_t width = places_.width(level);
+        Node* const nodes = near.nodes.data();
+        size_t count = 0;
+        for (size_t at = 0; at < width; ++at) {
             // Read once: another thread may write it.
-            const Node other = links[at];
+            const Node other = begin[at];
             if (other < 0) {
                 break;
             }
-            if (wanted(other)) {
-                fresh.push_back(other);
-            }
+            // No branch: which rows are wanted cannot be foreseen.
+            nodes[count] = other;
+            count += wanted(other) ? 1 : 0;
         }
-        expect(next, level);
-        scratch_.found.resize(fresh.size());
-        scratch_.distances->many(fresh.data(), fresh.size(), scratch_.found.data());
-        scratch_.computed += fresh.size();
+        near.count = count;
     }
 
-    const faiss::HNSW& graph_;
+    void compare() {
+        Neighbours& near = scratch_.near;
+        scratch_.distances->many(near.nodes.data(), near.count, near.distances.data());
+        scratch_.computed += near.count;
+    }
+
+    const Node* links_;
+    const Places& places_;
     Scratch& scratch_;
 };
 

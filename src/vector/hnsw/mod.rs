@@ -71,7 +71,7 @@ impl Codes {
         match self {
             Codes::F32 => k,
             Codes::F16 => k.saturating_add(k.div_ceil(4)),
-            Codes::Sq8 => k.saturating_mul(2),
+            Codes::Sq8 => k.saturating_add(k.div_ceil(2)),
         }
     }
 }

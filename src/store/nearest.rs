@@ -1,6 +1,5 @@
 //! The way through the vectors of a view: graphs where the planner says so, scans of all else.
 
-use std::collections::HashSet;
 use std::num::NonZero;
 use std::time::Instant;
 
@@ -227,10 +226,14 @@ impl ByIndex<'_> {
         positions.sort_unstable();
         let (block, owner) = (self.segment.block_at(&positions)?, |row| self.blobs.view().owner(row));
         plan.rescored += to_u64(positions.len());
-        let documents: HashSet<u64> =
-            positions.iter().filter_map(|&position| block.rows().get(position)).map(owner).collect();
-        if documents.len() < self.search.k && !is_all {
-            return Ok(None);
+        if !is_all {
+            let rows = positions.iter().filter_map(|&position| block.rows().get(position));
+            let mut documents: Vec<u64> = rows.map(owner).collect();
+            // Rows ascend with their positions, and documents with their rows.
+            documents.dedup();
+            if documents.len() < self.search.k {
+                return Ok(None);
+            }
         }
         let mut top = TopK::new(self.search.k);
         scan_positions(&block, self.search.query, positions.into_iter(), &owner, &mut top)?;

@@ -9,8 +9,17 @@ use std::process::Command;
 const WANTED_MACROS: [&str; 2] = ["__OPTIMIZE__", "__AVX2__"];
 
 fn main() {
-    for name in ["shim.cpp", "shim.h", "guard.h", "distances.h", "walk.h", "whole.h", "wide.h", "hnsw.cpp", "oracle.cpp"]
-    {
+    for name in [
+        "shim.cpp",
+        "shim.h",
+        "guard.h",
+        "distances.h",
+        "walk.h",
+        "whole.h",
+        "wide.h",
+        "hnsw.cpp",
+        "oracle.cpp",
+    ] {
         println!("cargo:rerun-if-changed=src/vector/faiss/{name}");
     }
     println!("cargo:rerun-if-changed=build.rs");

@@ -49,13 +49,16 @@ impl Set {
     }
 }
 
+/// Each row has its id in one of them.
+type Sets = Box<[Mutex<Set>]>;
+
 /// Ids by the first row of their document.
 ///
 /// Nothing here grows old: a row is never used again, and its document keeps its id.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     /// Made when the first is asked for; nothing where the memory budget had no room for them.
-    sets: OnceLock<Option<(Box<[Mutex<Set>]>, Grant)>>,
+    sets: OnceLock<Option<(Sets, Grant)>>,
 }
 
 impl Ids {

@@ -39,8 +39,8 @@ int status_of(Call call) {
 
 struct Graph {
     explicit Graph(std::mt19937& random) : random(random) {
-        const size_t dims[] = {1, 7, 8, 16, 24, 48};
-        dim = dims[random() % 6];
+        const size_t dims[] = {1, 7, 8, 16, 24, 48, 80, 144};
+        dim = dims[random() % 8];
         rows = 1 + random() % 200;
         parts.m = static_cast<int32_t>(2 + random() % 20);
         parts.kind = static_cast<int32_t>(random() % 3);

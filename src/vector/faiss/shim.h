@@ -111,7 +111,7 @@ typedef struct vdb_hnsw_parts {
     size_t codes_len;
 } vdb_hnsw_parts;
 
-// Makes a graph. On failure `*out` is null. Allocates 8 bytes a row.
+// Makes a graph. On failure `*out` is null. Allocates some two bytes a row.
 int vdb_hnsw_open(const vdb_hnsw_parts* parts, vdb_hnsw** out, char* message, size_t message_len) VDB_NOEXCEPT;
 
 // Ends a graph; null is allowed. No other call may use it then.

@@ -1,8 +1,9 @@
 // Walks through the graph: to the nearest row of a level, and to the nearest rows of the lowest.
 //
 // The rows that a walk looks at are those that FAISS's walks look at, `greedy_update_nearest`, `search_from_candidates`
-// and `search_neighbors_to_add` of `HNSW.cpp`. Ours are faster: all neighbours of a row are known before the first of
-// them is compared, so that the next are on their way from memory meanwhile, and what waits is kept in order.
+// and `search_neighbors_to_add` of `HNSW.cpp`; searches go down with several rows. Ours are faster: all neighbours of a row
+// are known before the first of them is compared, so that the next are on their way from memory meanwhile, and what waits is
+// kept in order.
 #pragma once
 
 #include <algorithm>

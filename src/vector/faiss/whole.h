@@ -15,7 +15,7 @@
 
 namespace vdb {
 
-// Sixteen bits of a register of 64 bytes, and all of them.
+// All bytes of a register.
 constexpr __mmask64 ALL_BYTES = ~UINT64_C(0);
 
 // The weights of a query.

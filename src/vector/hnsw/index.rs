@@ -74,7 +74,7 @@ impl Index {
         self.sections.len()
     }
 
-    /// The graph. Cost: at the first call, a pass over levels and links, and 8 bytes of memory a row.
+    /// The graph. Cost: at the first call, a pass over levels and links, and some two bytes of memory a row.
     fn graph(&self) -> Result<&Graph> {
         if let Some(graph) = self.graph.get() {
             return Ok(graph);

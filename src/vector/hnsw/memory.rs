@@ -7,6 +7,8 @@ use super::{Params, curve};
 const GRAPH_BYTES: usize = 128 << 10;
 /// What a thread takes for its stack and its share of the allocator, as far as it touches them.
 const THREAD_BYTES: usize = 256 << 10;
+/// What a thread keeps for each value of a query, and of a row that is compared with others: numbers of the codes, and weights.
+const QUERY_VALUE_BYTES: usize = 28;
 /// The bytes of an entry of FAISS's queues, in a vector that may have doubled to twice what it needs.
 const QUEUE_BYTES: usize = 2 * 8;
 
@@ -19,7 +21,7 @@ pub(crate) fn build_bytes(rows: usize, dim: usize, params: Params, threads: usiz
     // A row has a level more with the chance 1 / m: the sum has the mean rows / (m - 1), the variance below twice that.
     let mean = rows / (m - 1);
     let links = m * (2 * rows + mean + 8 * (2 * mean).isqrt() + 64);
-    let (levels, order, offsets) = (rows, 4 * rows, 8 * (rows + 1));
+    let (levels, order, places) = (rows, 4 * rows, place_bytes(rows));
     // The ranges of the quantiser, and FAISS's copies of them.
     let trained = 3 * 4 * params.codes.trained(dim);
     // Vectors of a piece; or the queries of a group, padded, with what is kept for each.
@@ -29,7 +31,7 @@ pub(crate) fn build_bytes(rows: usize, dim: usize, params: Params, threads: usiz
     let queues = QUEUE_BYTES * (effort * (2 * m + 1) + effort + 8 * m) + search_queue(512, 20);
     let thread = THREAD_BYTES + rows + piece + queues;
     let held_out = 32 * curve::sample(rows);
-    4 * links + levels + order + offsets + trained + GRAPH_BYTES + held_out + threads * thread
+    4 * links + levels + order + places + trained + GRAPH_BYTES + held_out + threads * thread
 }
 
 /// The bytes that searches of an index take.
@@ -47,13 +49,18 @@ pub(crate) struct SearchBytes {
 pub(crate) fn search_bytes(rows: usize, dim: usize, effort: usize, candidates: usize) -> SearchBytes {
     let (effort, candidates) = (effort.min(rows), candidates.min(rows));
     SearchBytes {
-        graph: 8 * (rows + 1) + GRAPH_BYTES + 16 * dim,
-        scratch: rows + 8 * dim + (1 << 10),
+        graph: place_bytes(rows) + GRAPH_BYTES + 16 * dim,
+        scratch: rows + QUERY_VALUE_BYTES * dim + (8 << 10),
         queues: search_queue(effort.max(candidates), candidates),
     }
 }
 
-/// FAISS's heap of candidates, and the rows that are found: distance, row, and as [`super::index::Near`].
+/// Where the links of each row are: two bytes a row, and eight for each of some dozens.
+fn place_bytes(rows: usize) -> usize {
+    2 * (rows + 1) + 8 * (rows / 128 + 1)
+}
+
+/// The candidates, and the rows that are found: distance, row, and as [`super::index::Near`].
 fn search_queue(effort: usize, candidates: usize) -> usize {
     8 * effort + (4 + 8 + 16) * candidates + (8 << 10)
 }

@@ -175,10 +175,10 @@ fn no_blob_is_larger_than_what_was_granted() {
     }
 }
 
-/// Distances are computed by other instructions from 16 values on, and again for what is no multiple of 8.
+/// Distances are computed by other instructions from 16 values on, and again for what is no multiple of 8, and 64 at a time.
 #[test]
 fn the_scores_of_the_graph_are_those_of_the_vectors() {
-    for dim in [5, 8, 16, 24, 48, 64] {
+    for dim in [5, 8, 16, 24, 48, 64, 80, 144] {
         let (data, queries) = (Data::clustered(18, 300, dim), Data::clustered(19, 5, dim));
         for metric in METRICS {
             for (codes, tolerance) in [(Codes::F32, 1e-5), (Codes::F16, 2e-3), (Codes::Sq8, 3e-2)] {

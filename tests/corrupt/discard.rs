@@ -6,6 +6,7 @@ use vdb::{CheckLevel, Control, Document, Durability, Error, OpenOptions, RepairM
 
 use super::head;
 use crate::sample;
+#[cfg(feature = "cli")]
 use crate::scene::Scene;
 
 /// Bytes before the rows of a record, and what a record is a multiple of.
@@ -76,6 +77,7 @@ fn a_damaged_log_ends_before_the_damage_if_that_is_wanted() {
     }
 }
 
+#[cfg(feature = "cli")]
 #[test]
 fn the_program_says_how_to_go_on_with_a_damaged_log() {
     let scene = Scene::new();

@@ -27,7 +27,7 @@ const PROCESSES: usize = 2;
 /// Cases that the quick run must not fall short of.
 const CASES_MIN: usize = 20_000;
 /// One case in so many is also done to the file of a writer that was killed.
-const KILLED_EVERY: usize = 5;
+const KILLED_EVERY: usize = 10;
 
 /// What a child has reported.
 #[derive(Default)]

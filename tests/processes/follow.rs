@@ -18,6 +18,9 @@ const COMPACT_EVERY: u64 = 5;
 /// Documents asked for in a search.
 const K: usize = 20;
 
+/// Between two reads, so that writer and readers find a processor on a small machine.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// For how long, in seconds; more finds more.
 fn seconds() -> u64 {
     std::env::var("VDB_TEST_SECONDS").map_or(30, |seconds| seconds.parse().unwrap())
@@ -116,6 +119,7 @@ pub(super) fn read() {
             16 => store = open(),
             _ => {}
         }
+        std::thread::sleep(PAUSE);
     }
     child::say(&format!("{reads} {versions}"));
 }

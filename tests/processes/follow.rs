@@ -18,8 +18,8 @@ const COMPACT_EVERY: u64 = 5;
 /// Documents asked for in a search.
 const K: usize = 20;
 
-/// Between two reads, so that writer and readers find a processor on a small machine.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two reads, and between two commits, so that writer and readers find a processor on a small machine.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// For how long, in seconds; more finds more.
 fn seconds() -> u64 {
@@ -63,6 +63,7 @@ pub(super) fn write() {
             let report = store.compact(&Control::new()).unwrap();
             trims += u64::from(report.bytes_after < report.bytes_before);
         }
+        std::thread::sleep(PAUSE);
     }
     store.close().unwrap();
     child::say(&format!("{version} {trims}"));

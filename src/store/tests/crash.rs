@@ -22,7 +22,7 @@ const SECTOR: usize = 512;
 /// One image in so many is crashed again while it is recovered.
 const RECOVERY_EVERY: usize = 400;
 /// The image of one operation in so many is checked byte by byte, and searched.
-const DEEP_EVERY: usize = 6;
+const DEEP_EVERY: usize = 10;
 /// A mistake that makes so many images fail has been noticed.
 const FAILURES_ENOUGH: usize = 10;
 
@@ -39,6 +39,8 @@ fn options(sabotage: Sabotage) -> OpenOptions {
         .tail_bytes_max(TAIL_BYTES)
         .text_tail_bytes_max(TEXT_TAIL_BYTES)
         .index_rows_min(1)
+        // Given, so that no image has to ask the system how much there is.
+        .memory_budget(256 << 20)
         .sabotage(sabotage)
 }
 

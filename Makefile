@@ -68,7 +68,7 @@ native-torch: setup
 	.local/torch/bin/python tests/python/beside_others.py target/release/examples/libin_python.so torch
 
 # Flips bits in every byte of a small store, cuts it at every length, and does a part of that to the file of a writer that was
-# killed: some 1.9 million files, half an hour or more.
+# killed: some 1.7 million files, half an hour or more.
 corrupt: setup
 	VDB_CORRUPT=all cargo test $(CARGO_FLAGS) --test main -- corrupt::damage --nocapture --test-threads=1
 

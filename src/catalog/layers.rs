@@ -123,7 +123,7 @@ mod tests {
     use redb::{ReadableDatabase, TableDefinition};
 
     use super::*;
-    use crate::storage::{Sabotage, Settings, memory_file};
+    use crate::storage::{Settings, memory_file};
 
     const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("ids");
 
@@ -141,7 +141,7 @@ mod tests {
             older in prop::collection::btree_map(0_u8..20, prop::option::of(0_u8..9), 0..15),
             newer in prop::collection::btree_map(0_u8..20, prop::option::of(0_u8..9), 0..15),
         ) {
-            let settings = Settings { cache_bytes: 1 << 20, sync: false, discards_log: false, sabotage: Sabotage::default() };
+            let settings = Settings { cache_bytes: 1 << 20, ..Settings::default() };
             let container = memory_file(settings).unwrap();
             let db = redb::Database::builder().create_with_backend(redb::backends::InMemoryBackend::new()).unwrap();
             let txn = db.begin_write().unwrap();

@@ -113,7 +113,7 @@ impl Drop for OpenFile {
 }
 
 /// What is passed through to redb, and to the crash tests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settings {
     /// redb's page cache, in bytes.
     pub(crate) cache_bytes: usize,
@@ -387,8 +387,7 @@ fn recover_in_memory(path: &Path, settings: Settings) -> Result<OpenFile> {
 
 /// Holds the lock byte that tells a later writer to keep what the last commit names.
 fn announce_reader(file: &dyn RawFile, path: &Path, preamble: Preamble) -> Result<()> {
-    let settings =
-        Settings { cache_bytes: 0, sync: false, discards_log: false, sabotage: Sabotage::default() };
+    let settings = Settings::default();
     let peek = || -> Result<u64> {
         let raw = RealFile::new(File::open(path).map_err(io_error("open", path))?)
             .map_err(io_error("open", path))?;

@@ -6,7 +6,7 @@ use super::*;
 use crate::codec::to_u64;
 use crate::storage::{BlobDraft, Naming};
 use crate::store::indexing::publish;
-use crate::vector::hnsw::hostile::damage;
+use crate::vector::hnsw::hostile::{damage, words_from};
 use crate::vector::hnsw::in_memory::build_in_memory;
 use crate::vector::hnsw::{Codes, Params};
 
@@ -21,11 +21,7 @@ fn vector(words: &mut dyn FnMut() -> u32) -> Vec<f32> {
 /// The check of a file sees nothing wrong with it; a search sees it, says so and scans, or makes the best of what it is given.
 #[test]
 fn an_index_that_lies_costs_recall_and_no_more() {
-    let mut state = 29_u32;
-    let mut words = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state ^ state >> 15
-    };
+    let mut words = words_from(29);
     let store = OpenOptions::new().tail_bytes_max(64 << 10).in_memory().unwrap();
     let documents: Vec<_> =
         (0..ROWS).map(|n| Document::from_vector(vector(&mut words)).id(n.to_string())).collect();

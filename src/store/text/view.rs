@@ -16,13 +16,11 @@ use crate::store::snapshot::{Snapshot, document_row};
 use crate::store::view::View;
 use crate::text::analyzer::Analyzer;
 use crate::text::query::TextQuery;
-use crate::text::search::{Allowed, Clauses, Corpus, Room, bytes, matching, search};
+use crate::text::search::{Allowed, Clauses, Corpus, bytes, matching, search};
 use crate::text::segment::Segment;
 use crate::text::tail::Tail;
 use crate::vector::topk::{Best, TopK};
 
-/// What memory is asked for.
-const SEARCHING: &str = "a search for words";
 /// So many rows of the tail in memory may be dead whatever their share.
 const TAIL_ROWS_STALE: u64 = 1024;
 
@@ -277,33 +275,32 @@ impl Snapshot {
         allowed: Option<&RoaringTreemap>,
         k: usize,
     ) -> Result<Vec<Best>> {
-        let room = self.room();
-        let ask = |bytes| room.borrow_mut().grow(SEARCHING, bytes);
-        let corpus = self.corpus(&ask)?;
         let list = TopK::bytes(k.min(to_usize(self.view().counters.documents)));
         let needs = to_u64(list.saturating_add(bytes(query.scored.len())));
-        ask(needs)?;
         let allowed = allowed.map_or(Allowed::Live, Allowed::Only);
         let mut top = TopK::new(k);
-        if k > 0 && !query.is_empty() {
-            search(&corpus, &query.scored, allowed, &mut |row, score| {
+        self.with_corpus(|corpus| {
+            (corpus.room)(needs)?;
+            if k == 0 || query.is_empty() {
+                return Ok(());
+            }
+            search(corpus, &query.scored, allowed, &mut |row, score| {
                 top.offer(score, row, Some);
                 top.floor()
-            })?;
-        }
+            })
+        })?;
         Ok(top.into_sorted())
     }
 
-    /// The memory of a search for words: nothing yet.
-    fn room(&self) -> RefCell<Grant> {
-        RefCell::new(self.store().accountant().nothing(Component::Queries))
-    }
-
-    /// All texts, as this snapshot sees them.
-    fn corpus<'a>(&'a self, room: &'a Room<'a>) -> Result<Corpus<'a>> {
-        let (view, text) = (self.view(), self.text()?);
-        let tail = text.tail(self.txn(), &view.dead, self.store().accountant())?;
-        Ok(Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead, room })
+    /// What `use_it` makes of all texts, as this snapshot sees them, with the memory that it asked for.
+    fn with_corpus<T>(&self, use_it: impl FnOnce(&Corpus<'_>) -> Result<T>) -> Result<(T, Grant)> {
+        let (view, text, accountant) = (self.view(), self.text()?, self.store().accountant());
+        let grant = RefCell::new(accountant.nothing(Component::Queries));
+        let tail = text.tail(self.txn(), &view.dead, accountant)?;
+        let room = |bytes| grant.borrow_mut().grow("a search for words", bytes);
+        let made =
+            use_it(&Corpus { segments: &text.segments, tail: Some(tail), dead: &view.dead, room: &room })?;
+        Ok((made, grant.into_inner()))
     }
 
     /// Tells which parts of documents have most of what the query asks for.
@@ -311,11 +308,9 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::text_search`].
     pub(in crate::store) fn telling_parts(&self, query: &TextQuery) -> Result<TellingParts<'_>> {
-        let room = self.room();
-        let ask = |bytes| room.borrow_mut().grow(SEARCHING, bytes);
-        let clauses = Clauses::new(&self.corpus(&ask)?, &query.scored)?;
+        let (clauses, grant) = self.with_corpus(|corpus| Clauses::new(corpus, &query.scored))?;
         let (analyzer, accountant) = (self.text()?.analyzer()?, Arc::clone(self.store().accountant()));
-        Ok(TellingParts { analyzer, clauses, accountant, _grant: room.into_inner() })
+        Ok(TellingParts { analyzer, clauses, accountant, _grant: grant })
     }
 
     /// The rows of the documents that have what the query requires, and nothing that it excludes.
@@ -323,17 +318,18 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::text_search`].
     pub(in crate::store) fn text_conditions(&self, query: &TextQuery) -> Result<RoaringTreemap> {
-        let room = self.room();
-        let ask = |bytes| room.borrow_mut().grow(SEARCHING, bytes);
-        let (view, corpus) = (self.view(), self.corpus(&ask)?);
-        let documents = |clause| Ok::<_, Error>(matching(&corpus, clause)? - &**view.dead);
+        let view = self.view();
         let mut first_rows = view.first_rows();
-        for clause in &query.required {
-            first_rows &= documents(clause)?;
-        }
-        for clause in &query.excluded {
-            first_rows -= documents(clause)?;
-        }
+        self.with_corpus(|corpus| {
+            let documents = |clause| Ok::<_, Error>(matching(corpus, clause)? - &**view.dead);
+            for clause in &query.required {
+                first_rows &= documents(clause)?;
+            }
+            for clause in &query.excluded {
+                first_rows -= documents(clause)?;
+            }
+            Ok(())
+        })?;
         view.add_parts(&mut first_rows);
         Ok(first_rows)
     }

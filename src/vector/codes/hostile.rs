@@ -13,8 +13,7 @@ use crate::codec::to_u64;
 use crate::error::Result;
 use crate::metric::Metric;
 use crate::vector::exact::{Block, Query, Selection};
-use crate::vector::hnsw::hostile::{METRICS, Words, mapped, near_bound, number, put, special};
-use crate::vector::kernel::inverse_norm;
+use crate::vector::hnsw::hostile::{METRICS, Words, mapped, near_bound, number, put, special, vectors};
 use crate::vector::rows::Rows;
 
 const DIMS: [usize; 6] = [1, 2, 7, 16, 33, 64];
@@ -53,17 +52,20 @@ pub(super) fn attempt(words: Words<'_>) -> Result<usize> {
     let (first, one) = (1000, NonZero::<usize>::MIN);
     let scanned = |selection: &Selection<'_>| -> Result<Vec<usize>> {
         let mut found = index.nearest(&query, Rows::From(first), selection, count, one)?.positions;
+        let len = found.len();
         found.sort_unstable();
         found.dedup();
+        assert_eq!(found.len(), len);
         Ok(found)
     };
     let all = scanned(&Selection::All)?;
-    assert!(all.len() <= count.min(shape.rows) && all.iter().all(|&position| position < shape.rows));
+    assert!(all.len() == count.min(shape.rows) && all.iter().all(|&position| position < shape.rows));
     let step = 1 + usize::try_from(words()).unwrap_or(0) % 9;
     let allowed: RoaringTreemap =
         (0..shape.rows).step_by(step).map(|position| first + to_u64(position)).collect();
     let some = scanned(&Selection::Only(&allowed))?;
-    assert!(some.len() <= count && some.iter().all(|&position| allowed.contains(first + to_u64(position))));
+    assert_eq!(to_u64(some.len()), allowed.len().min(to_u64(count)));
+    assert!(some.iter().all(|&position| allowed.contains(first + to_u64(position))));
     Ok(all.len())
 }
 
@@ -77,13 +79,7 @@ fn sound(width: Width, metric: Metric, dim: usize, rows: usize) -> Result<Arc<Ve
     if let Some(known) = built.get(&key) {
         return Ok(Arc::clone(known));
     }
-    let mut state = 1_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        number(state >> 8)
-    };
-    let vectors: Vec<f32> = (0..rows * dim).map(|_| next()).collect();
-    let norms: Vec<f32> = vectors.chunks_exact(dim).map(inverse_norm).collect();
+    let (vectors, norms) = vectors(rows, dim);
     let block = Block::new(&vectors, dim, Some(&norms), Rows::From(0))?;
     let mut blob = Vec::new();
     build(&block, metric, width, &|_| Ok(()), &mut |bytes: &[u8]| {
@@ -97,17 +93,15 @@ fn sound(width: Width, metric: Metric, dim: usize, rows: usize) -> Result<Arc<Ve
 
 /// Changes an index that is sound: single bytes, and what each section is made of.
 fn damage(blob: &mut Vec<u8>, words: Words<'_>) {
-    let mut aligned = rkyv::util::AlignedVec::<64>::new();
-    aligned.extend_from_slice(blob);
-    let Ok(sections) = Sections::open(&aligned) else { return };
+    let Ok(sections) = Sections::open(blob) else { return };
     let place = |section: Result<&[u8]>| -> Range<usize> {
         let section = section.unwrap_or_default();
-        let start = section.as_ptr().addr().saturating_sub(aligned.as_ptr().addr());
+        let start = section.as_ptr().addr().saturating_sub(blob.as_ptr().addr());
         start..start + section.len()
     };
-    let ranges = place(sections.ranges(&aligned).map(bytemuck::cast_slice));
-    let squares = place(sections.squares(&aligned).map(bytemuck::cast_slice));
-    let (codes, curve) = (place(sections.codes(&aligned)), place(sections.curve(&aligned)));
+    let ranges = place(sections.ranges(blob).map(bytemuck::cast_slice));
+    let squares = place(sections.squares(blob).map(bytemuck::cast_slice));
+    let (codes, curve) = (place(sections.codes(blob)), place(sections.curve(blob)));
     let (header, all) = (0..ranges.start, 0..blob.len());
     let rows = u32::try_from(sections.shape().rows).unwrap_or(0);
     for _ in 0..words() % EDITS {

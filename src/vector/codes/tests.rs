@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::storage::Bytes;
 use crate::vector::exact::{Block, Query, Selection, scan};
-use crate::vector::hnsw::hostile::is_refusal;
+use crate::vector::hnsw::hostile::many;
 use crate::vector::kernel::inverse_norm;
 use crate::vector::rows::Rows;
 use crate::vector::tests::numbers;
@@ -225,18 +225,5 @@ fn a_build_stops_when_it_is_told_to() {
 /// The same as the fuzz target, from words that are the same in every run.
 #[test]
 fn whatever_the_sections_hold_a_scan_answers_or_refuses() {
-    let mut state = 31_u32;
-    let mut words = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state ^ state >> 15
-    };
-    let (mut refused, mut answered) = (0, 0);
-    for n in 0..20_000 {
-        match hostile::attempt(&mut words) {
-            Ok(_) => answered += 1,
-            Err(error) if is_refusal(&error) => refused += 1,
-            Err(error) => panic!("{n}: {error:?}"),
-        }
-    }
-    assert!(refused > 2000 && answered > 2000, "{refused} refused, {answered} answered");
+    many(31, hostile::attempt);
 }

@@ -83,18 +83,43 @@ fn sound(codes: Codes, metric: Metric, dim: usize, rows: usize, m: i32) -> Resul
     if let Some(known) = built.get(&key) {
         return Ok(Arc::clone(known));
     }
-    let mut state = 1_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        number(state >> 8)
-    };
-    let vectors: Vec<f32> = (0..rows * dim).map(|_| next()).collect();
-    let norms: Vec<f32> = vectors.chunks_exact(dim).map(inverse_norm).collect();
+    let (vectors, norms) = vectors(rows, dim);
     let block = Block::new(&vectors, dim, Some(&norms), Rows::From(0))?;
     let params = Params { codes, m, ef_construction: 8 };
     let blob = Arc::new(build_in_memory(&block, metric, params, NonZero::<usize>::MIN, &|_| Ok(()))?);
     built.insert(key, Arc::clone(&blob));
     Ok(blob)
+}
+
+/// Words that are the same for the same seed.
+pub(crate) fn words_from(seed: u32) -> impl FnMut() -> u32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state ^ state >> 15
+    }
+}
+
+/// Vectors, the same for the same numbers, and what their norms are divided by.
+pub(crate) fn vectors(rows: usize, dim: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut words = words_from(1);
+    let vectors: Vec<f32> = (0..rows * dim).map(|_| number(words())).collect();
+    let norms = vectors.chunks_exact(dim).map(inverse_norm).collect();
+    (vectors, norms)
+}
+
+/// Makes many attempts as the fuzz target does, from words that are the same in every run; many must be refused, and many answered.
+#[cfg(test)]
+pub(crate) fn many(seed: u32, attempt: fn(Words<'_>) -> Result<usize>) {
+    let (mut words, mut refused, mut answered) = (words_from(seed), 0, 0);
+    for n in 0..20_000 {
+        match attempt(&mut words) {
+            Ok(_) => answered += 1,
+            Err(error) if is_refusal(&error) => refused += 1,
+            Err(error) => panic!("{n}: {error:?}"),
+        }
+    }
+    assert!(refused > 2000 && answered > 2000, "{refused} refused, {answered} answered");
 }
 
 /// A number from -1 to 1.

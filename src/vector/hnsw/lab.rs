@@ -5,7 +5,7 @@ use std::num::NonZero;
 use super::{Codes, Params, SearchBytes, Wanted, build, search_bytes};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::storage::{Blob, BlobDraft, BlobWriter, Naming, OpenFile, Sabotage, Settings, memory_file};
+use crate::storage::{Blob, BlobDraft, BlobWriter, Naming, OpenFile, Settings, memory_file};
 use crate::vector::codes::{self, Width};
 use crate::vector::exact::{Block, Query, Selection, scan, scan_positions};
 use crate::vector::index::{Index, Recipe};
@@ -40,8 +40,7 @@ impl Lab {
     ) -> Result<Self> {
         let norms: Vec<f32> = vectors.chunks_exact(dim).map(inverse_norm).collect();
         let block = Block::new(&vectors, dim, Some(&norms), Rows::From(0))?;
-        let settings =
-            Settings { cache_bytes: 0, sync: false, discards_log: false, sabotage: Sabotage::default() };
+        let settings = Settings::default();
         let file = memory_file(settings)?;
         let place = match recipe(codes)? {
             Recipe::Graph(params) => {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::error::Error;
-use crate::storage::{Blob, BlobWriter, Naming, Sabotage, Settings, memory_file};
+use crate::storage::{Blob, BlobWriter, Naming, Settings, memory_file};
 
 #[test]
 fn the_nearest_are_found_whatever_the_metric_and_the_codes() {
@@ -50,8 +50,7 @@ fn searches_at_once_find_what_one_finds() {
 fn an_index_in_a_store_file_finds_the_same() {
     let (data, queries) = (Data::clustered(9, 1000, 16), Data::clustered(10, 30, 16));
     let built = data.build(Metric::L2, Params::new(Codes::Sq8), 1).unwrap();
-    let settings =
-        Settings { cache_bytes: 1 << 20, sync: false, discards_log: false, sabotage: Sabotage::default() };
+    let settings = Settings { cache_bytes: 1 << 20, ..Settings::default() };
     let file = memory_file(settings).unwrap();
     let len = crate::codec::to_u64(built.len());
     let mut writer = BlobWriter::new(&file.container, len, Naming::InThisCommit).unwrap();

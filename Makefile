@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: demo install setup models test lint bench bench-memory eval native-torch corrupt fuzz asan old-cpu bench-peers
+.PHONY: demo install setup models test lint bench bench-memory bench-million eval native-torch corrupt fuzz asan old-cpu bench-peers
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -38,6 +38,7 @@ lint:
 	cargo fmt --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	cargo clippy $(CARGO_FLAGS) --all-targets --no-default-features --features faiss-bundled -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --bench memory --bench million -- -D warnings
 
 bench: models
 	cargo bench --profile release --locked --no-fail-fast
@@ -55,6 +56,10 @@ bench-memory: setup
 	test -x .local/langchain/bin/python || python3 -m venv .local/langchain
 	.local/langchain/bin/pip install --quiet --requirement benches/python/requirements-langchain.txt
 	cargo bench --profile release --locked --bench memory
+
+# Measures a store of a million vectors of 384 values: many minutes, ten gigabytes of disk. VDB_MILLION_DIR keeps it for a later run.
+bench-million: setup
+	cargo bench --profile release --locked --bench million
 
 # Measures how well texts are found by words, by meaning and by both: make eval DATA="DIRECTORY..." MIN="hybrid=0.885"
 eval: models

@@ -18,6 +18,7 @@ fn main() {
         "whole.h",
         "wide.h",
         "hnsw.cpp",
+        "sketch.cpp",
         "oracle.cpp",
     ] {
         println!("cargo:rerun-if-changed=src/vector/faiss/{name}");
@@ -41,7 +42,7 @@ fn main() {
     if let Some(cache) = faiss.as_deref().and_then(cmake_flags) {
         warn_of_slow_faiss(&shim.get_compiler(), &cache);
     }
-    for source in ["shim.cpp", "hnsw.cpp", "oracle.cpp"] {
+    for source in ["shim.cpp", "hnsw.cpp", "sketch.cpp", "oracle.cpp"] {
         shim.file(Path::new("src/vector/faiss").join(source));
     }
     shim.compile("vdb_shim");

@@ -19,6 +19,6 @@ mkdir -p target/asan
 # shellcheck disable=SC2086 # a list of words
 c++ -std=c++17 $flags -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
     -D_GLIBCXX_ASSERTIONS -Wall -Wextra -isystem "$faiss/include" -I"$shim" \
-    "$shim/hnsw.cpp" "$shim/shim.cpp" tests/shim/stress.cpp -o target/asan/stress \
+    "$shim/hnsw.cpp" "$shim/shim.cpp" "$shim/sketch.cpp" tests/shim/stress.cpp -o target/asan/stress \
     "$faiss/lib/libfaiss.a" -lgomp -llapack -lblas -ldl
 ASAN_OPTIONS=detect_stack_use_after_return=1 target/asan/stress

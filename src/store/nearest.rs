@@ -15,6 +15,7 @@ use crate::vector::hnsw::{self, Wanted};
 use crate::vector::index::Index;
 use crate::vector::parallel::scan_parallel;
 use crate::vector::segment::Segment;
+use crate::vector::sketch::scratch_bytes;
 use crate::vector::tail::Tail;
 use crate::vector::topk::TopK;
 
@@ -144,7 +145,8 @@ impl ByIndex<'_> {
                     return Ok(None);
                 }
             };
-            let known = Known { recipe: opened.recipe(), curve: opened.curve() };
+            let (recipe, curve, sketches) = (opened.recipe(), opened.curve(), opened.sketches());
+            let known = Known { recipe, curve, sketches };
             let (positions, is_all, count) = match way(&Facts { index: Some(known), ..facts }) {
                 Way::Exact => return Ok(None),
                 Way::Codes { rescored } => {
@@ -186,6 +188,9 @@ impl ByIndex<'_> {
     /// The positions of the rows whose codes are nearest.
     fn by_codes(&self, index: &Index, rescored: usize, plan: &mut Plan) -> Result<Vec<usize>> {
         let (query, rows) = (self.search.query, self.segment.row_numbers()?);
+        let scratch = scratch_bytes(to_usize(self.segment.dim())).saturating_mul(self.threads.get());
+        let memory = self.blobs.store().accountant();
+        let _grant = memory.grant(Component::Queries, "a search", to_u64(scratch))?;
         let found = match index {
             Index::Graph(graph) => graph.scan(query, rows, &self.search.selection, rescored, self.threads)?,
             Index::Codes(codes) => {

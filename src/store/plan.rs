@@ -4,31 +4,40 @@ use crate::codec::{to_u64, to_usize};
 use crate::vector::codes::Width;
 use crate::vector::hnsw::{Codes, Curve, Wanted};
 use crate::vector::index::Recipe;
+use crate::vector::sketch;
 
 /// Nanoseconds that a scan takes for a row, and for each byte of it.
 const SCAN_ROW: f64 = 8.0;
-const SCAN_BYTE: f64 = 0.038;
+const SCAN_BYTE: f64 = 0.065;
 /// A row that is picked, not read in order, costs so many times as much; its code, which is shorter, more.
-const PICKED: f64 = 2.2;
+const PICKED: f64 = 1.4;
 const PICKED_CODE: f64 = 4.0;
-/// Nanoseconds of a scan of codes that do not depend on the rows.
+/// Nanoseconds of a scan of codes that do not depend on the rows, and what it takes for each byte of a code.
 const CODES_START: f64 = 20_000.0;
+const CODES_BYTE: f64 = 0.045;
+/// The same of a scan of sketches, and what it takes for each row to see whether it is wanted, for each byte of a group that is
+/// read, for a group that is not read after the one before, and for a row that is kept.
+const SKETCHES_START: f64 = 8_000.0;
+const SKETCHES_ROW: f64 = 0.15;
+const SKETCHES_BYTE: f64 = 0.036;
+const SKETCHES_LEAP: f64 = 35.0;
+const SKETCHES_KEPT: f64 = 50.0;
 /// Nanoseconds that a distance takes in the graph, and for each value.
-const GRAPH_ROW: f64 = 30.0;
+const GRAPH_ROW: f64 = 60.0;
 const GRAPH_VALUE: f64 = 0.06;
 /// Nanoseconds that each candidate takes whose neighbours are looked at, and, as each has its place in the order of all that
 /// wait, for each of those.
 const GRAPH_STEP: f64 = 100.0;
 const GRAPH_WAITING: f64 = 0.2;
 /// Nanoseconds of a search of the graph that do not depend on what it computes.
-const GRAPH_START: f64 = 8_000.0;
-/// A search of the graph that may have been for nothing should cost at most this part of the scan that it may save.
-const LOOK_PARTS: f64 = 4.0;
+const GRAPH_START: f64 = 5_000.0;
+/// A search of the graph after another may find too few again: it should cost so many times less than a scan.
+const AGAIN: f64 = 1.5;
+/// The part of all rows that is allowed counts as much as so many rows that were seen.
+const ASSUMED: f64 = 24.0;
 /// Of the nearest rows at least so many times those wanted should be allowed, on average, so that chance seldom leaves
 /// too few.
-const SPARE: f64 = 2.0;
-/// So many times as many rows as a graph rescores are rescored after a scan of its codes, whose recall nobody measured.
-const UNMEASURED: usize = 2;
+const SPARE: f64 = 1.5;
 
 /// The ways through a segment, to choose one by force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +55,8 @@ pub enum SearchPath {
 pub(super) struct Known<'a> {
     pub(super) recipe: Recipe,
     pub(super) curve: &'a Curve,
+    /// The dimensions of the sketches of a graph, and the recall of their scans.
+    pub(super) sketches: Option<(usize, &'a Curve)>,
 }
 
 /// What is known of a segment and of what is wanted of it.
@@ -103,7 +114,7 @@ pub(super) enum Way {
 ///
 /// A graph is searched without regard to what is allowed, and so far that enough of the nearest rows should be: what
 /// it gives has then the recall of any search, wherever the allowed rows are. How many of the nearest are allowed is not
-/// known before: where the least search costs much less than the scan that it may save, it is made first, and tells. Each search
+/// known before: where the least search costs less than the scan that it may save, it is made first, and tells. Each search
 /// after another goes at least twice as far, and none follows one that gave less than it was asked for: a graph leads to no
 /// more rows than that. So whatever a graph gives, there is an end.
 pub(super) fn way(facts: &Facts<'_>) -> Way {
@@ -111,17 +122,11 @@ pub(super) fn way(facts: &Facts<'_>) -> Way {
         return Way::Exact;
     };
     let Some(effort) = known.curve.effort_for(facts.recall) else { return Way::Exact };
-    let scans = match known.recipe {
-        Recipe::Graph(params) if params.codes == Codes::F32 => {
-            Scans { codes: f64::INFINITY, ..scans(facts, 0, facts.wanted) }
-        }
-        Recipe::Graph(params) => {
-            let rescored = params.codes.candidates(facts.wanted).saturating_mul(UNMEASURED);
-            scans(facts, params.codes.bytes(to_usize(facts.dim)), rescored)
-        }
-        Recipe::Codes(width) => {
-            let measured = float(to_u64(effort)) * float(to_u64(facts.wanted)) / NEAREST;
-            scans(facts, Width::bytes(width, to_usize(facts.dim)), count(measured).max(facts.wanted))
+    let scans = match (known.recipe, known.sketches) {
+        (Recipe::Graph(_), sketches) => by_sketches(facts, sketches),
+        (Recipe::Codes(width), _) => {
+            let rescored = proportional(effort, facts.wanted);
+            scans(facts, Width::bytes(width, to_usize(facts.dim)), rescored)
         }
     };
     let by_codes = match facts.forced {
@@ -153,23 +158,53 @@ struct Scans {
     rescored: usize,
 }
 
+/// So many rows, where `effort` of them are scored exactly for the ten nearest.
+fn proportional(effort: usize, wanted: usize) -> usize {
+    count(float(to_u64(effort)) * float(to_u64(wanted)) / NEAREST).max(wanted)
+}
+
+/// What scans of the rows and of their sketches cost; without sketches, or where nothing is promised of them, the latter are
+/// out of the question.
+fn by_sketches(facts: &Facts<'_>, sketches: Option<(usize, &Curve)>) -> Scans {
+    let promised = sketches.and_then(|(dims, curve)| Some((dims, curve.effort_for(facts.recall)?)));
+    let Some((dims, effort)) = promised else {
+        return Scans { codes: f64::INFINITY, ..scans(facts, 0, facts.wanted) };
+    };
+    let rescored = proportional(effort, facts.wanted);
+    let rows = float(facts.rows);
+    // A group is left out if none of its rows is allowed.
+    let share = (float(facts.allowed) / rows).min(1.0);
+    let read = 1.0 - (1.0 - share).powf(float(to_u64(sketch::GROUP)));
+    let groups = rows / float(to_u64(sketch::GROUP)) * read;
+    let group = float(to_u64(sketch::GROUP * dims / 2));
+    let kept = SKETCHES_KEPT + PICKED * (SCAN_ROW + SCAN_BYTE * float(facts.bytes));
+    let codes = SKETCHES_START
+        + SKETCHES_ROW * rows
+        + (SKETCHES_BYTE * group + SKETCHES_LEAP * (1.0 - read)) * groups
+        + kept * float(to_u64(rescored));
+    Scans { codes, rescored, ..scans(facts, 0, rescored) }
+}
+
 /// What scans cost where a code has so many bytes and so many rows are scored exactly after a scan of codes.
 fn scans(facts: &Facts<'_>, code_bytes: usize, rescored: usize) -> Scans {
     let (rows, allowed) = (float(facts.rows), float(facts.allowed.min(facts.rows)));
     let read = |picked: f64| rows.min(allowed * picked);
-    let row = |bytes: f64| SCAN_ROW + SCAN_BYTE * bytes;
-    let picked = PICKED * row(float(facts.bytes));
+    let exact = SCAN_ROW + SCAN_BYTE * float(facts.bytes);
+    let code = SCAN_ROW + CODES_BYTE * float(to_u64(code_bytes));
     // Where a vector is hardly longer than its code, or nearly all allowed rows are scored in the end, nothing is saved.
-    let codes =
-        CODES_START + row(float(to_u64(code_bytes))) * read(PICKED_CODE) + picked * float(to_u64(rescored));
-    Scans { exact: row(float(facts.bytes)) * read(PICKED), codes, rescored }
+    let codes = CODES_START + code * read(PICKED_CODE) + PICKED * exact * float(to_u64(rescored));
+    Scans { exact: exact * read(PICKED), codes, rescored }
 }
 
 /// A search of the graph where that is cheaper than `scan`, a cost and a way.
 fn graph(facts: &Facts<'_>, codes: Codes, curve: &Curve, least: usize, scan: (f64, Way)) -> Way {
     let rows = float(facts.rows);
     let is_forced = facts.forced == Some(SearchPath::Graph);
+    let is_filtered = facts.allowed < facts.rows;
     let rescored = codes.candidates(facts.wanted);
+    // The last of the rows that a search gives are the least certain. More than are wanted should be among them, so that those
+    // which are have before them as large a part as in a search without a filter.
+    let rescored = if is_filtered { rescored.saturating_mul(3).div_ceil(2) } else { rescored };
     let (least, again) = (float(to_u64(least)), float(to_u64(rescored)));
     // The recall was measured for so many of the nearest; for more of them the effort grows with their number.
     let least = (least * float(to_u64(facts.wanted)) / NEAREST).max(least).max(again).ceil();
@@ -183,18 +218,22 @@ fn graph(facts: &Facts<'_>, codes: Codes, curve: &Curve, least: usize, scan: (f6
         None => least,
         Some(seen) if seen.nearest < seen.wanted.candidates => return scan.1,
         Some(seen) => {
-            let share = float(to_u64(seen.allowed)).max(0.5) / float(to_u64(seen.nearest.max(1)));
-            (SPARE * again / share).max(2.0 * float(to_u64(seen.wanted.effort))).ceil()
+            (SPARE * again / likely(facts, seen)).max(2.0 * float(to_u64(seen.wanted.effort))).ceil()
         }
     };
-    let is_look = facts.seen.is_none() && facts.allowed < facts.rows;
-    let dear = cost(effort) * if is_look { LOOK_PARTS } else { 1.0 } >= scan.0;
-    if effort >= rows || (dear && !is_forced) {
+    let risk = if facts.seen.is_some() { AGAIN } else { 1.0 };
+    if effort >= rows || (risk * cost(effort) >= scan.0 && !is_forced) {
         return scan.1;
     }
     let effort = count(effort);
-    let candidates = if facts.allowed < facts.rows { effort } else { rescored };
+    let candidates = if is_filtered { effort } else { rescored };
     Way::Graph { wanted: Wanted { candidates, effort }, rescored }
+}
+
+/// The part of the nearest rows that is likely to be allowed: that of the rows seen, as far as these are many, and that of all.
+fn likely(facts: &Facts<'_>, seen: Seen) -> f64 {
+    let of_all = float(facts.allowed) / float(facts.rows.max(1));
+    (float(to_u64(seen.allowed)) + of_all * ASSUMED).max(0.5) / (float(to_u64(seen.nearest)) + ASSUMED)
 }
 
 /// How many distances a search of an effort computes: in proportion between what was measured, and beyond it.
@@ -242,13 +281,13 @@ mod tests {
             bytes: 4 * 384,
             wanted: 10,
             recall: 0.95,
-            index: Some(Known { recipe: Recipe::Graph(Params::new(Codes::F16)), curve }),
+            index: Some(Known { recipe: Recipe::Graph(Params::new(Codes::F16)), curve, sketches: None }),
             forced: None,
         }
     }
 
     fn codes(curve: &Curve, rows: u64, allowed: u64) -> Facts<'_> {
-        let index = Some(Known { recipe: Recipe::Codes(Width::Eight), curve });
+        let index = Some(Known { recipe: Recipe::Codes(Width::Eight), curve, sketches: None });
         Facts { index, ..facts(curve, rows, allowed) }
     }
 
@@ -334,13 +373,27 @@ mod tests {
         let some = codes(&curve, 100_000, 100_000);
         assert_eq!(rescored(way(&Facts { wanted: 1000, ..some })), Some(3000));
         assert_eq!(way(&Facts { forced: Some(SearchPath::Exact), ..some }), Way::Exact);
-        // Those of a graph, too.
-        let graph = facts(&curve, 100_000, 10_000);
-        let forced = Facts { forced: Some(SearchPath::Codes), ..graph };
-        assert_eq!(way(&forced), Way::Codes { rescored: 26 });
-        let whole = Recipe::Graph(Params::new(Codes::F32));
-        let index = Some(Known { recipe: whole, curve: &curve });
-        assert_eq!(way(&Facts { index, ..forced }), Way::Exact, "codes as long as the vectors");
+    }
+
+    #[test]
+    fn sketches_are_scanned_where_rows_are_neither_few_nor_near() {
+        let curve = curve();
+        let point = |effort, recall| Point { effort, recall, error: 0.0, computed: 0.0 };
+        let sketched = Curve { queries: 200, points: vec![point(16, 0.9), point(64, 0.98)] };
+        let recipe = Recipe::Graph(Params::new(Codes::Sq8));
+        let index = Some(Known { recipe, curve: &curve, sketches: Some((64, &sketched)) });
+        let some = |allowed| Facts { index, ..facts(&curve, 100_000, allowed) };
+        let wanted = Wanted { candidates: 40, effort: 40 };
+        let seen = Some(Seen { wanted, nearest: 40, allowed: 0 });
+        for (allowed, by_sketches) in [(50_000, true), (10_000, true), (2_000, true), (100, false)] {
+            let way = way(&Facts { seen, ..some(allowed) });
+            assert_eq!(way == Way::Codes { rescored: 46 }, by_sketches, "{allowed}: {way:?}");
+        }
+        let forced = Facts { forced: Some(SearchPath::Codes), ..some(50_000) };
+        assert_eq!(way(&Facts { wanted: 100, ..forced }), Way::Codes { rescored: 460 });
+        assert_eq!(way(&Facts { recall: 0.99, ..forced }), Way::Exact, "it is not promised");
+        let without = Some(Known { recipe, curve: &curve, sketches: None });
+        assert_eq!(way(&Facts { index: without, ..forced }), Way::Exact);
     }
 
     #[test]
@@ -353,7 +406,7 @@ mod tests {
             assert!([0.5, 0.9, 0.95, 0.98, 0.99].iter().all(|&recall| with(recall) != Way::Exact));
             assert_eq!(way(&Facts { index: None, ..some }), Way::Exact);
             let (recipe, unmeasured) = (some.index.unwrap().recipe, Curve::default());
-            let index = Some(Known { recipe, curve: &unmeasured });
+            let index = Some(Known { recipe, curve: &unmeasured, sketches: None });
             assert_eq!(way(&Facts { index, ..some }), Way::Exact);
         }
         let efforts = [0.5, 0.9, 0.95, 0.98, 0.99]

@@ -275,16 +275,6 @@ impl Query {
         self.kernel.query()
     }
 
-    /// Writes the scores of rows in half precision, which are of unit length under cosine.
-    pub(crate) fn half_scores<'v>(&self, rows: impl Iterator<Item = &'v [u16]>, scores: &mut [f32]) {
-        self.kernel.half_sums(rows, scores);
-        if self.metric == Metric::L2 {
-            for score in scores {
-                *score = -*score;
-            }
-        }
-    }
-
     /// Makes scores of the sums of rows with the query, in place; `vector` gives the rows.
     ///
     /// No branch but one for all, so that the compiler makes vector instructions of the loops.

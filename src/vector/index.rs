@@ -89,6 +89,14 @@ impl Index {
         }
     }
 
+    /// The dimensions of its sketches, and the recall of their scans; `None` without sketches.
+    pub(crate) fn sketches(&self) -> Option<(usize, &Curve)> {
+        match self {
+            Index::Graph(graph) => Some((graph.shape().sketch_dims, graph.sketch_curve()?)),
+            Index::Codes(_) => None,
+        }
+    }
+
     /// Writes it as FAISS would, vectors named by position. `path` names the stream in errors and is not opened.
     ///
     /// # Errors

@@ -77,6 +77,13 @@ impl Kernel {
         }
     }
 
+    /// The sum of one row with the query.
+    pub(crate) fn sum(&self, row: &[f32]) -> f32 {
+        let mut sum = [0.0];
+        self.sums(std::iter::once(row), &mut sum);
+        sum[0]
+    }
+
     /// As [`Kernel::sums`], of rows in half precision: the same bits as of their values in f32.
     pub(crate) fn half_sums<'v>(&self, rows: impl Iterator<Item = &'v [u16]>, sums: &mut [f32]) {
         match self.sum {

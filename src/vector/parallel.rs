@@ -33,7 +33,6 @@ pub(crate) fn scan_parallel(
 
 /// Lets up to `threads` threads, the caller's being one, offer what is in some pieces, and finds the `k` best.
 ///
-/// Threads take pieces as they come free; where the system refuses a thread, the others do its work.
 /// # Errors
 /// One of those that `offer` returned.
 pub(crate) fn best<P: Sync>(
@@ -42,27 +41,42 @@ pub(crate) fn best<P: Sync>(
     threads: NonZero<usize>,
     offer: &(dyn Fn(&P, &mut TopK) -> Result<()> + Sync),
 ) -> Result<TopK> {
+    gather(pieces, threads, &|| TopK::new(k), offer, TopK::merge)
+}
+
+/// Lets up to `threads` threads, the caller's being one, add what is in some pieces to a list of each, and merges these.
+///
+/// Threads take pieces as they come free; where the system refuses a thread, the others do its work.
+/// # Errors
+/// One of those that `add` returned.
+pub(crate) fn gather<P: Sync, T: Send>(
+    pieces: &[P],
+    threads: NonZero<usize>,
+    empty: &(dyn Fn() -> T + Sync),
+    add: &(dyn Fn(&P, &mut T) -> Result<()> + Sync),
+    merge: fn(&mut T, T),
+) -> Result<T> {
     let taken = AtomicUsize::new(0);
-    let work = || -> Result<TopK> {
-        let mut top = TopK::new(k);
+    let work = || -> Result<T> {
+        let mut list = empty();
         while let Some(piece) = pieces.get(taken.fetch_add(1, Ordering::Relaxed)) {
-            offer(piece, &mut top)?;
+            add(piece, &mut list)?;
         }
-        Ok(top)
+        Ok(list)
     };
     thread::scope(|scope| {
         let helpers: Vec<_> = (1..threads.get().min(pieces.len()))
             .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
             .collect();
-        let mut top = work();
+        let mut list = work();
         for helper in helpers {
             let other = helper.join().unwrap_or_else(|panic| resume_unwind(panic));
-            top = top.and_then(|mut top| {
-                top.merge(other?);
-                Ok(top)
+            list = list.and_then(|mut list| {
+                merge(&mut list, other?);
+                Ok(list)
             });
         }
-        top
+        list
     })
 }
 

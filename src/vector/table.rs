@@ -70,12 +70,12 @@ impl<const N: usize> Table<N> {
         Table { ranges }
     }
 
-    /// Checks that the table at `offset` of a blob says the same, and that the sections lie in the blob.
+    /// Checks that the table at `offset` of a blob says the same of the first `count` sections, and that these lie in the blob.
     ///
     /// # Errors
     /// `Corrupt` naming the section, what was expected and what was found.
-    pub(super) fn check(&self, bytes: &[u8], offset: usize) -> Result<()> {
-        for (place, range) in self.ranges.iter().enumerate() {
+    pub(super) fn check(&self, bytes: &[u8], offset: usize, count: usize) -> Result<()> {
+        for (place, range) in self.ranges.iter().enumerate().take(count) {
             let at = offset + ENTRY_BYTES * place;
             let found = (u64_at(bytes, at), u64_at(bytes, at + ENTRY_BYTES / 2));
             let expected = (to_u64(range.start), to_u64(range.len()));
@@ -94,9 +94,9 @@ impl<const N: usize> Table<N> {
         u64_at(bytes, offset + ENTRY_BYTES * place + ENTRY_BYTES / 2)
     }
 
-    /// Adds the table to a header.
-    pub(super) fn write(&self, header: &mut Vec<u8>) {
-        for range in &self.ranges {
+    /// Adds the table of the first `count` sections to a header.
+    pub(super) fn write(&self, header: &mut Vec<u8>, count: usize) {
+        for range in self.ranges.iter().take(count) {
             header.extend_from_slice(&to_u64(range.start).to_le_bytes());
             header.extend_from_slice(&to_u64(range.len()).to_le_bytes());
         }

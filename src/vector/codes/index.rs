@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Width;
 use super::kernel::CodeQuery;
-use super::scan::{Found, Scan, Scorer};
+use super::scan::{Found, Scan};
 use super::sections::{Sections, Shape};
 use crate::error::Result;
 use crate::storage::Bytes;
@@ -75,7 +75,8 @@ impl CodeIndex {
         query.check_dim(dim)?;
         let codes = CodeQuery::new(metric, query.vector(), width, self.sections.ranges(&self.bytes)?);
         let scan = Scan {
-            scorer: Scorer::Codes(codes, self.sections.squares(&self.bytes)?),
+            query: codes,
+            squares: self.sections.squares(&self.bytes)?,
             codes: self.sections.codes(&self.bytes)?,
             bytes: width.bytes(dim),
             rows,

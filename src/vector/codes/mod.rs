@@ -15,9 +15,8 @@ mod sections;
 mod tests;
 
 pub(crate) use build::{blob_bytes, build, build_bytes};
-pub(crate) use index::{CodeIndex, square};
-pub(crate) use kernel::CodeQuery;
-pub(crate) use scan::{Found, Scan, Scorer};
+pub(crate) use index::CodeIndex;
+pub(crate) use scan::Found;
 pub(crate) use sections::MAGIC;
 
 /// How many bits a value has.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::kernel::CodeQuery;
 use crate::codec::{to_u64, to_usize};
 use crate::error::Result;
-use crate::vector::exact::{Query, Selection};
+use crate::vector::exact::Selection;
 use crate::vector::parallel;
 use crate::vector::rows::Rows;
 use crate::vector::topk::TopK;
@@ -16,19 +16,12 @@ const BATCH: usize = 64;
 /// The bytes of codes that a thread takes at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// How codes are compared with a query.
-#[derive(Debug)]
-pub(crate) enum Scorer<'a> {
-    /// Whole numbers, and what each row alone adds to its squared distance, if that counts.
-    Codes(CodeQuery, &'a [f32]),
-    /// Values of half precision, of vectors of unit length under cosine.
-    Halves(&'a Query),
-}
-
 /// Codes that are to be compared with a query. They may hold anything: a score that is no number is the worst.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
-    pub(crate) scorer: Scorer<'a>,
+    pub(crate) query: CodeQuery,
+    /// What each row alone adds to its squared distance, if that counts.
+    pub(crate) squares: &'a [f32],
     /// Row by row.
     pub(crate) codes: &'a [u8],
     /// The bytes of a row.
@@ -112,21 +105,10 @@ impl Scan<'_> {
 
     fn score(&self, picked: &[usize], scores: &mut [f32]) {
         let codes = picked.iter().map(|&position| &self.codes[position * self.bytes..][..self.bytes]);
-        match &self.scorer {
-            Scorer::Halves(query) => {
-                // Sections are aligned, and a row has an even number of bytes.
-                query.half_scores(
-                    codes.map(|code| bytemuck::try_cast_slice(code).unwrap_or_default()),
-                    scores,
-                );
-            }
-            Scorer::Codes(query, squares) => {
-                query.scores(codes, scores);
-                if !squares.is_empty() {
-                    for (score, &position) in scores.iter_mut().zip(picked) {
-                        *score -= squares[position];
-                    }
-                }
+        self.query.scores(codes, scores);
+        if !self.squares.is_empty() {
+            for (score, &position) in scores.iter_mut().zip(picked) {
+                *score -= self.squares[position];
             }
         }
     }

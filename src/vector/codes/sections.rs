@@ -78,7 +78,7 @@ impl Sections {
         };
         shape.check().map_err(|detail| corrupt(DIM_OFFSET, detail))?;
         let sections = Self::lay_out(shape);
-        sections.table.check(bytes, TABLE_OFFSET)?;
+        sections.table.check(bytes, TABLE_OFFSET, SECTIONS)?;
         Ok(sections)
     }
 
@@ -102,7 +102,7 @@ impl Sections {
         for value in fields {
             header.extend_from_slice(&value.to_le_bytes());
         }
-        self.table.write(&mut header);
+        self.table.write(&mut header, SECTIONS);
         header.resize(HEADER_BYTES, 0);
         header
     }

@@ -6,6 +6,8 @@ use fearless_simd::Level;
 use memmap2::MmapMut;
 use roaring::RoaringTreemap;
 
+use super::index::square;
+use super::kernel::CodeQuery;
 use super::*;
 use crate::error::{Error, Result};
 use crate::metric::Metric;

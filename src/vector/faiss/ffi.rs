@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use super::graph::{Nearest, Opener};
+use super::graph::{Nearest, Opener, Parts, SketchParts, parts};
 use crate::error::{Error, Result};
 use crate::storage::Bytes;
 use crate::vector::hnsw::{Sections, Shape};
@@ -83,6 +83,18 @@ unsafe extern "C" {
         message: *mut c_char,
         message_len: usize,
     ) -> c_int;
+    fn vdb_sketch_able() -> c_int;
+    fn vdb_sketch_scan(
+        sketches: *const SketchParts<'_>,
+        floor: f32,
+        word: *mut usize,
+        scores: *mut f32,
+        rows: *mut u32,
+        len: usize,
+        found: *mut usize,
+        message: *mut c_char,
+        message_len: usize,
+    ) -> c_int;
     #[cfg(test)]
     fn vdb_oracle_write(
         fd: c_int,
@@ -103,26 +115,6 @@ unsafe extern "C" {
 #[repr(C)]
 struct Native {
     _opaque: [u8; 0],
-}
-
-/// The C type `vdb_hnsw_parts`.
-#[repr(C)]
-struct Parts {
-    kind: i32,
-    metric: i32,
-    dim: usize,
-    m: i32,
-    ef_construction: i32,
-    entry_point: i32,
-    max_level: i32,
-    levels: *const u8,
-    levels_len: usize,
-    links: *mut i32,
-    links_len: usize,
-    trained: *const f32,
-    trained_len: usize,
-    codes: *const u8,
-    codes_len: usize,
 }
 
 /// Checks the processor before any C++ constructor runs. Those of FAISS use its instructions, so on a processor without
@@ -401,26 +393,6 @@ impl Graph {
     }
 }
 
-fn parts(shape: &Shape, levels: &[u8], trained: &[f32], codes: &[u8]) -> Parts {
-    Parts {
-        kind: shape.codes.number(),
-        metric: shape.faiss_metric(),
-        dim: shape.dim,
-        m: shape.m,
-        ef_construction: shape.ef_construction,
-        entry_point: shape.entry_point,
-        max_level: shape.max_level,
-        levels: levels.as_ptr(),
-        levels_len: levels.len(),
-        links: ptr::null_mut(),
-        links_len: 0,
-        trained: trained.as_ptr(),
-        trained_len: trained.len(),
-        codes: codes.as_ptr(),
-        codes_len: codes.len(),
-    }
-}
-
 /// A graph that nobody changes. Threads may share it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::vector) struct Searcher<'g> {
@@ -440,6 +412,45 @@ impl Searcher<'_> {
         }
         Ok(found)
     }
+}
+
+/// Wraps `vdb_sketch_able`: whether this processor can [`sketch_scan`].
+pub(in crate::vector) fn sketch_able() -> bool {
+    // SAFETY: the function takes nothing and asks the processor alone.
+    unsafe { vdb_sketch_able() == 1 }
+}
+
+/// Wraps `vdb_sketch_scan`: writes wanted rows with their scores, from a word of the mask on, which becomes the word to go on with.
+/// Returns how many.
+///
+/// # Errors
+/// `Native` if the lengths disagree, or the processor is not able.
+pub(in crate::vector) fn sketch_scan(
+    sketches: &SketchParts<'_>,
+    floor: f32,
+    word: &mut usize,
+    scores: &mut [f32],
+    rows: &mut [u32],
+) -> Result<usize> {
+    let (mut message, mut found) = (Text::new(), 0);
+    // SAFETY: the slices that `sketches` was made of are borrowed for as long as it lives; the others and `word` are valid for writes of
+    // their own lengths, of which the lesser is given, and overlap nothing; the message buffer is valid for writes of TEXT_BYTES
+    // bytes; all during the call, after which nothing is kept.
+    let status = unsafe {
+        vdb_sketch_scan(
+            sketches,
+            floor,
+            word,
+            scores.as_mut_ptr(),
+            rows.as_mut_ptr(),
+            scores.len().min(rows.len()),
+            &raw mut found,
+            message.as_mut_ptr(),
+            TEXT_BYTES,
+        )
+    };
+    check("vdb_sketch_scan", status, message)?;
+    Ok(found)
 }
 
 /// Wraps `vdb_oracle_write`: writes what FAISS itself writes for these rows. `ids` empty: no id map; `m` 0: no graph.

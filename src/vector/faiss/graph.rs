@@ -1,6 +1,10 @@
 //! What calls of a graph of FAISS give and take, apart from the calls.
 
+use std::marker::PhantomData;
+use std::ptr;
+
 use crate::error::{Error, Result};
+use crate::vector::hnsw::Shape;
 
 /// What a search of a graph finds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +43,89 @@ impl Opener {
             feature: "an index opened before fork",
             reason: "this process is a child of the one that opened it; open the store again".into(),
         })
+    }
+}
+
+/// The C type `vdb_hnsw_parts`.
+#[repr(C)]
+pub(super) struct Parts {
+    pub(super) kind: i32,
+    pub(super) metric: i32,
+    pub(super) dim: usize,
+    pub(super) m: i32,
+    pub(super) ef_construction: i32,
+    pub(super) entry_point: i32,
+    pub(super) max_level: i32,
+    pub(super) levels: *const u8,
+    pub(super) levels_len: usize,
+    pub(super) links: *mut i32,
+    pub(super) links_len: usize,
+    pub(super) trained: *const f32,
+    pub(super) trained_len: usize,
+    pub(super) codes: *const u8,
+    pub(super) codes_len: usize,
+}
+
+pub(super) fn parts(shape: &Shape, levels: &[u8], trained: &[f32], codes: &[u8]) -> Parts {
+    Parts {
+        kind: shape.codes.number(),
+        metric: shape.faiss_metric(),
+        dim: shape.dim,
+        m: shape.m,
+        ef_construction: shape.ef_construction,
+        entry_point: shape.entry_point,
+        max_level: shape.max_level,
+        levels: levels.as_ptr(),
+        levels_len: levels.len(),
+        links: ptr::null_mut(),
+        links_len: 0,
+        trained: trained.as_ptr(),
+        trained_len: trained.len(),
+        codes: codes.as_ptr(),
+        codes_len: codes.len(),
+    }
+}
+
+/// The C type `vdb_sketches`, made of slices that it borrows.
+#[repr(C)]
+#[derive(Debug)]
+pub(in crate::vector) struct SketchParts<'a> {
+    dims: usize,
+    weights: *const i8,
+    weights_len: usize,
+    unit: f32,
+    biases: *const f32,
+    biases_len: usize,
+    codes: *const u8,
+    codes_len: usize,
+    mask: *const u64,
+    mask_len: usize,
+    slices: PhantomData<&'a [u8]>,
+}
+
+impl<'a> SketchParts<'a> {
+    /// Names the parts: a weight for each dimension, what a sum of weighted codes counts, what is taken from it for each row, or
+    /// nothing, the codes, and the rows that are wanted.
+    pub(in crate::vector) fn new(
+        weights: &'a [i8],
+        unit: f32,
+        biases: &'a [f32],
+        codes: &'a [u8],
+        mask: &'a [u64],
+    ) -> Self {
+        SketchParts {
+            dims: weights.len(),
+            weights: weights.as_ptr(),
+            weights_len: weights.len(),
+            unit,
+            biases: biases.as_ptr(),
+            biases_len: biases.len(),
+            codes: codes.as_ptr(),
+            codes_len: codes.len(),
+            mask: mask.as_ptr(),
+            mask_len: mask.len(),
+            slices: PhantomData,
+        }
     }
 }
 

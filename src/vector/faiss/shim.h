@@ -146,6 +146,43 @@ int vdb_hnsw_search(
         char* message,
         size_t message_len) VDB_NOEXCEPT;
 
+// Sketches of rows, in groups of 16: for each eight dimensions four bytes of each row, of which the lower halves are the codes of
+// the first four, the upper halves those of the others.
+typedef struct vdb_sketches {
+    // A multiple of 8.
+    size_t dims;
+    // A weight for each dimension.
+    const int8_t* weights;
+    size_t weights_len;
+    // What a sum of weighted codes counts, and what is taken from it for each row, or nothing.
+    float unit;
+    const float* biases;
+    size_t biases_len;
+    // As many groups as the mask has words, times four; more may follow.
+    const uint8_t* codes;
+    size_t codes_len;
+    // A bit for each row that is wanted, the first in the lowest bit; those beyond the last row are zero.
+    const uint64_t* mask;
+    size_t mask_len;
+} vdb_sketches;
+
+// Whether this processor has the instructions for `vdb_sketch_scan`: 1 or 0.
+int vdb_sketch_able(void) VDB_NOEXCEPT;
+
+// Writes wanted rows whose scores are not less than `floor`, with their scores, in their order, from the word `*word` of the mask
+// on. `*word` becomes the word to go on with: the end of the mask, or where there was no room for 64 more of `len` rows, len >= 64.
+// `*found` becomes the number of rows written.
+int vdb_sketch_scan(
+        const vdb_sketches* sketches,
+        float floor,
+        size_t* word,
+        float* scores,
+        uint32_t* rows,
+        size_t len,
+        size_t* found,
+        char* message,
+        size_t message_len) VDB_NOEXCEPT;
+
 // Oracle of the tests, in an object file of its own that no program links.
 //
 // Writes an index in FAISS's own stream, by FAISS's own writer, to the open file descriptor `fd`.

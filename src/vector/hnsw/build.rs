@@ -4,14 +4,16 @@ use std::num::NonZero;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::sections::{CURVE_BYTES, Content, Sections, Shape};
-use super::{Params, curve, pieces};
+use super::sections::{CURVE_BYTES, Content, Sections, Shape, basis_section};
+use super::{Params, curve};
 use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::storage::{BlobDraft, Bytes, PAGE_BYTES};
 use crate::vector::exact::Block;
 use crate::vector::faiss::{self, GraphBuilder};
+use crate::vector::pieces;
+use crate::vector::sketch::{self, Basis, Sketches};
 
 /// The rows that a thread links at a time; between two such pieces it can be stopped.
 pub(super) const PIECE_ROWS: usize = 16;
@@ -67,6 +69,7 @@ pub(crate) fn build<D: Draft>(
         ef_construction: params.ef_construction,
         entry_point: if rows == 0 { -1 } else { 0 },
         max_level: if rows == 0 { -1 } else { 0 },
+        sketch_dims: 0,
     };
     shape.check().map_err(|reason| Error::invalid("index", reason))?;
     let (mut levels, mut order) = (filled(rows, 0_u8)?, filled(rows, 0_i32)?);
@@ -75,9 +78,14 @@ pub(crate) fn build<D: Draft>(
         shape.entry_point = first;
         shape.max_level = levels.iter().max().map_or(-1, |&most| i32::from(most) - 1);
     }
+    let basis = match sketch::dims_max(rows, block.dim()) {
+        0 => None,
+        most => Some(Basis::learn(block, metric, most, threads, &|| step(0))?),
+    };
+    shape.sketch_dims = basis.as_ref().map_or(0, Basis::dims);
     let sections = Sections::plan(shape, &levels)?;
     let draft = open(to_u64(sections.len()))?;
-    let work = Work { block, metric, threads, step, done: AtomicU64::new(0) };
+    let work = Work { block, metric, threads, step, done: AtomicU64::new(0), basis };
     work.fill(&sections, &draft, &levels, &order)?;
     Ok(draft)
 }
@@ -102,12 +110,67 @@ fn encode_rows(dim: usize) -> usize {
     (ENCODE_BYTES / (4 * dim)).max(1)
 }
 
+/// A section that was written.
+struct Mapped {
+    map: Bytes,
+    /// Where it begins in the map.
+    at: usize,
+    len: usize,
+}
+
+impl Mapped {
+    fn new(draft: &dyn Draft, section: Range<usize>) -> Result<Self> {
+        let at = section.start % to_usize(PAGE_BYTES);
+        let map = draft.map(to_u64(section.start - at)..to_u64(section.end))?;
+        Ok(Mapped { map, at, len: section.len() })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.map.get(self.at..).and_then(|bytes| bytes.get(..self.len)).unwrap_or_default()
+    }
+}
+
+/// Sketches that were written.
+struct Sketched<'a> {
+    basis: &'a Basis,
+    rows: usize,
+    codes: Mapped,
+    biases: Option<Mapped>,
+}
+
+impl Sketched<'_> {
+    fn sketches(&self) -> Sketches<'_> {
+        let biases = self.biases.as_ref().map_or(&[][..], Mapped::bytes);
+        self.basis.sketches(
+            self.rows,
+            self.codes.bytes(),
+            bytemuck::try_cast_slice(biases).unwrap_or_default(),
+        )
+    }
+}
+
+/// What a graph is made of besides its links.
+struct Graph<'a> {
+    sections: &'a Sections,
+    ranges: &'a [f32],
+    levels: &'a [u8],
+    sketched: Option<&'a Sketched<'a>>,
+}
+
+/// The recall curves, as stored.
+struct Curves {
+    graph: [u8; CURVE_BYTES],
+    sketch: [u8; CURVE_BYTES],
+}
+
 struct Work<'a> {
     block: &'a Block<'a>,
     metric: Metric,
     threads: NonZero<usize>,
     step: Step<'a>,
     done: AtomicU64,
+    /// That of sketches, if there are to be any.
+    basis: Option<Basis>,
 }
 
 impl Work<'_> {
@@ -117,12 +180,17 @@ impl Work<'_> {
         let mut ranges = filled(shape.codes.trained(shape.dim), 0.0)?;
         self.train(&mut ranges);
         self.encode(sections, &ranges, draft)?;
+        self.sketch(sections, draft)?;
         let mut links = filled(sections.link_count(), -1)?;
-        let mut curve = [0; CURVE_BYTES];
+        let mut curves = Curves { graph: [0; CURVE_BYTES], sketch: [0; CURVE_BYTES] };
         if let Some((_, rest)) = order.split_first() {
-            self.link_all(sections, &ranges, draft, levels, &mut links, rest, &mut curve)?;
+            let sketched = self.sketched(sections, draft)?;
+            let graph = Graph { sections, ranges: &ranges, levels, sketched: sketched.as_ref() };
+            self.link_all(&graph, draft, &mut links, rest, &mut curves)?;
         }
-        let content = Content { levels, links: &links, ranges: &ranges, curve: &curve };
+        let basis = self.basis.as_ref();
+        let basis = basis.map(|basis| basis_section(&curves.sketch, basis)).unwrap_or_default();
+        let content = Content { levels, links: &links, ranges: &ranges, curve: &curves.graph, basis: &basis };
         sections.write(&content, &mut |piece, at| {
             (self.step)(self.done.load(Ordering::Relaxed))?;
             draft.write_at(piece, at)
@@ -130,33 +198,62 @@ impl Work<'_> {
     }
 
     /// Links all rows but the first, and measures the recall among the way.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one index")]
     fn link_all(
         &self,
-        sections: &Sections,
-        ranges: &[f32],
+        parts: &Graph<'_>,
         draft: &dyn Draft,
-        levels: &[u8],
         links: &mut [i32],
         rest: &[i32],
-        section: &mut [u8],
+        curves: &mut Curves,
     ) -> Result<()> {
-        let (shape, codes) = (sections.shape(), sections.codes_range());
-        let begin = codes.start - codes.start % to_usize(PAGE_BYTES);
-        let map = draft.map(to_u64(begin)..to_u64(codes.end))?;
-        let codes = map.get(codes.start - begin..).unwrap_or_default();
-        let mut graph = GraphBuilder::new(shape, levels, ranges, links, codes)?;
+        let (shape, codes) = (parts.sections.shape(), Mapped::new(draft, parts.sections.codes_range())?);
+        let mut graph = GraphBuilder::new(shape, parts.levels, parts.ranges, links, codes.bytes())?;
         // The last of the order are rows of the lowest level, shuffled: a fair sample that costs nothing.
         let (linked, held_out) = rest.split_at(rest.len() - curve::sample(rest.len() + 1));
         self.link(&graph, linked)?;
+        let sketches = parts.sketched.map(Sketched::sketches);
         let measured = curve::measure(
-            &curve::Measure { block: self.block, metric: self.metric, codes: shape.codes, held_out },
+            &curve::Measure {
+                block: self.block,
+                metric: self.metric,
+                codes: shape.codes,
+                held_out,
+                sketches,
+            },
             graph.searcher(),
             self.threads,
             &|| (self.step)(self.done.load(Ordering::Relaxed)),
         )?;
-        measured.encode(section);
+        measured.graph.encode(&mut curves.graph);
+        measured.sketches.encode(&mut curves.sketch);
         self.link(&graph, held_out)
+    }
+
+    /// Writes the sketches of all rows, if there are to be any.
+    fn sketch(&self, sections: &Sections, draft: &dyn Draft) -> Result<()> {
+        let Some(basis) = &self.basis else { return Ok(()) };
+        let (sketches, biases) = (sections.sketches_range().start, sections.biases_range().start);
+        sketch::encode(self.block, self.metric, basis, self.threads, &|content| {
+            (self.step)(0)?;
+            let at = sketches + sketch::bytes(content.first, basis.dims());
+            draft.write_at(content.sketches, to_u64(at))?;
+            if content.biases.is_empty() {
+                return Ok(());
+            }
+            let at = biases + size_of::<f32>() * content.first;
+            draft.write_at(bytemuck::cast_slice(content.biases), to_u64(at))
+        })
+    }
+
+    fn sketched(&self, sections: &Sections, draft: &dyn Draft) -> Result<Option<Sketched<'_>>> {
+        let Some(basis) = &self.basis else { return Ok(None) };
+        let biases = sections.biases_range();
+        Ok(Some(Sketched {
+            basis,
+            rows: self.block.len(),
+            codes: Mapped::new(draft, sections.sketches_range())?,
+            biases: if biases.is_empty() { None } else { Some(Mapped::new(draft, biases)?) },
+        }))
     }
 
     /// Finds the range of values of each dimension: least values, then widths. Empty `ranges` ask for none.

@@ -6,12 +6,14 @@ use std::sync::Mutex;
 
 use roaring::RoaringTreemap;
 
-use super::{Codes, pieces};
+use super::Codes;
 use crate::codec::{Reader, to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::vector::exact::{Block, Query, Selection, scan, scan_positions};
 use crate::vector::faiss::Searcher;
+use crate::vector::pieces;
+use crate::vector::sketch::Sketches;
 use crate::vector::topk::TopK;
 
 /// The rows held out, at most.
@@ -26,6 +28,11 @@ pub(crate) const PART_BYTES: usize = 256 << 10;
 const K: usize = 10;
 /// The efforts at which recall is measured.
 const EFFORTS: [u32; 11] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+
+/// How many rows are scored exactly after a scan of sketches, where recall is measured.
+const RESCORED: [u32; 14] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048];
+/// The most of them.
+pub(super) const RESCORED_MAX: usize = 2048;
 
 /// How many rows of an index are held out.
 pub(crate) fn sample(rows: usize) -> usize {
@@ -125,6 +132,16 @@ pub(super) struct Measure<'a> {
     pub(super) codes: Codes,
     /// Positions of rows that the graph does not have yet.
     pub(super) held_out: &'a [i32],
+    /// Of all rows, if there are any.
+    pub(super) sketches: Option<Sketches<'a>>,
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    pub(super) graph: Curve,
+    /// The efforts are numbers of rows to score exactly.
+    pub(super) sketches: Curve,
 }
 
 /// What searches of one effort have found. Whole numbers, so that the sums do not depend on the order of the threads.
@@ -164,6 +181,7 @@ struct Tally {
     queries: u64,
     wanted: u64,
     sums: [Sums; EFFORTS.len()],
+    sketches: [Sums; RESCORED.len()],
 }
 
 /// Searches for rows that the graph has not, and compares with the exact search among those that it has.
@@ -177,7 +195,7 @@ pub(super) fn measure(
     searcher: Searcher<'_>,
     threads: NonZero<usize>,
     step: &(dyn Fn() -> Result<()> + Sync),
-) -> Result<Curve> {
+) -> Result<Measured> {
     let position = |row: i32| usize::try_from(row).unwrap_or(usize::MAX);
     let held_out: RoaringTreemap =
         measure.held_out.iter().map(|&row| measure.block.row(position(row))).collect();
@@ -193,16 +211,25 @@ pub(super) fn measure(
         let exact = measure.exact(&queries, &held_out, step)?;
         for (query, exact) in queries.iter().zip(exact) {
             step()?;
-            let sums = measure.one(query, searcher, exact)?;
+            let exact = exact.into_sorted();
+            // Rows as near as the last are as good: of duplicates any will do.
+            let last = exact.last().map_or(f32::INFINITY, |best| best.score);
+            let sums = measure.by_graph(query, searcher, last)?;
+            let sketches = measure.by_sketches(query, &Selection::Except(&held_out), last)?;
             let mut tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             tally.queries += 1;
             for (total, one) in tally.sums.iter_mut().zip(sums) {
                 total.note(one.found, one.computed);
             }
+            for (total, found) in tally.sketches.iter_mut().zip(sketches) {
+                total.note(found, 0);
+            }
         }
         Ok(())
     })?;
-    Ok(tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).curve())
+    let tally = tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let sketches = measure.sketches.map_or(&[][..], |_| &tally.sketches);
+    Ok(Measured { graph: tally.curve(&EFFORTS, &tally.sums), sketches: tally.curve(&RESCORED, sketches) })
 }
 
 impl Measure<'_> {
@@ -226,10 +253,7 @@ impl Measure<'_> {
         Ok(tops)
     }
 
-    fn one(&self, query: &Query, searcher: Searcher<'_>, exact: TopK) -> Result<[Sums; EFFORTS.len()]> {
-        let exact = exact.into_sorted();
-        // Rows as near as the last are as good: of duplicates any will do.
-        let last = exact.last().map_or(f32::INFINITY, |best| best.score);
+    fn by_graph(&self, query: &Query, searcher: Searcher<'_>, last: f32) -> Result<[Sums; EFFORTS.len()]> {
         let mut sums = [Sums::default(); EFFORTS.len()];
         for (sums, effort) in sums.iter_mut().zip(EFFORTS) {
             let candidates = self.codes.candidates(K);
@@ -237,20 +261,46 @@ impl Measure<'_> {
             let positions = nearest.rows.iter().map_while(|&row| usize::try_from(row).ok());
             let mut top = TopK::new(K);
             scan_positions(self.block, query, positions, &|row| row, &mut top)?;
-            let found = top.into_sorted().iter().filter(|best| best.score >= last).count();
-            *sums = Sums { found: to_u64(found), found_squared: 0, computed: nearest.computed };
+            *sums = Sums { found: as_good(top, last), found_squared: 0, computed: nearest.computed };
         }
         Ok(sums)
     }
+
+    /// How many of the nearest are among so many rows whose sketches are nearest.
+    fn by_sketches(
+        &self,
+        query: &Query,
+        selection: &Selection<'_>,
+        last: f32,
+    ) -> Result<[u64; RESCORED.len()]> {
+        let mut found = [0; RESCORED.len()];
+        let Some(sketches) = self.sketches else { return Ok(found) };
+        let (rows, one) = (self.block.rows(), NonZero::<usize>::MIN);
+        let positions = sketches.nearest(query, rows, selection, RESCORED_MAX, one)?.positions;
+        let (mut top, mut from) = (TopK::new(K), 0);
+        for (found, count) in found.iter_mut().zip(RESCORED) {
+            let to = positions.len().min(to_usize(count.into()));
+            let more = positions.get(from..to).unwrap_or_default().iter().copied();
+            scan_positions(self.block, query, more, &|row| row, &mut top)?;
+            from = to;
+            *found = as_good(top.clone(), last);
+        }
+        Ok(found)
+    }
+}
+
+/// How many of the rows found score as high as the last of those wanted.
+fn as_good(top: TopK, last: f32) -> u64 {
+    to_u64(top.into_sorted().iter().filter(|best| best.score >= last).count())
 }
 
 impl Tally {
-    fn curve(&self) -> Curve {
+    fn curve(&self, efforts: &[u32], sums: &[Sums]) -> Curve {
         if self.queries == 0 {
             return Curve::default();
         }
         let point = |(&effort, sums): (&u32, &Sums)| sums.point(effort, self.queries, self.wanted);
-        let points = EFFORTS.iter().zip(&self.sums).map(point).collect();
+        let points = efforts.iter().zip(sums).map(point).collect();
         Curve { queries: u32::try_from(self.queries).unwrap_or(u32::MAX), points }
     }
 }

@@ -3,11 +3,10 @@
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Codes, Curve, Sections, Shape};
+use super::{Curve, Sections, Shape};
 use crate::error::Result;
-use crate::metric::Metric;
 use crate::storage::Bytes;
-use crate::vector::codes::{CodeQuery, Found, Scan, Scorer, Width, square};
+use crate::vector::codes::Found;
 use crate::vector::exact::{Query, Selection};
 use crate::vector::faiss::{self, Graph};
 use crate::vector::rows::Rows;
@@ -18,10 +17,9 @@ pub(crate) struct Index {
     bytes: Arc<Bytes>,
     sections: Sections,
     curve: Curve,
+    sketch_curve: Option<Curve>,
     graph: OnceLock<Graph>,
     opening: Mutex<()>,
-    /// What each row alone adds to its squared distance, for scans of 8-bit codes under L2.
-    squares: OnceLock<Vec<f32>>,
 }
 
 /// How thorough a search is.
@@ -43,15 +41,16 @@ pub(crate) struct Near {
 }
 
 impl Index {
-    /// Opens a blob. Checks that its sections lie within it; reads only the header and the recall curve.
+    /// Opens a blob. Checks that its sections lie within it; reads only the header and the recall curves.
     ///
     /// # Errors
     /// `Corrupt`, `Version`.
     pub(crate) fn open(bytes: Bytes) -> Result<Self> {
         let sections = Sections::open(&bytes)?;
         let curve = Curve::decode(sections.curve(&bytes)?)?;
-        let (graph, opening, squares) = (OnceLock::new(), Mutex::new(()), OnceLock::new());
-        Ok(Index { bytes: Arc::new(bytes), sections, curve, graph, opening, squares })
+        let sketch_curve = sections.basis(&bytes)?.map(|basis| Curve::decode(basis.curve)).transpose()?;
+        let (graph, opening) = (OnceLock::new(), Mutex::new(()));
+        Ok(Index { bytes: Arc::new(bytes), sections, curve, sketch_curve, graph, opening })
     }
 
     /// What it is.
@@ -96,10 +95,14 @@ impl Index {
         self.graph().map(drop)
     }
 
-    /// Finds the `count` rows of a selection whose codes are nearest to a query, by a look at each. `rows` are the ids at
-    /// its positions.
+    /// The recall of scans of sketches, if it has sketches.
+    pub(crate) fn sketch_curve(&self) -> Option<&Curve> {
+        self.sketch_curve.as_ref()
+    }
+
+    /// Finds the `count` rows of a selection whose sketches are nearest to a query; none without sketches. `rows` are the ids
+    /// at its positions.
     ///
-    /// Memory: under L2, 4 bytes a row from the first call on. None of codes that are f32.
     /// # Errors
     /// `Shape` for a query of another size.
     pub(crate) fn scan(
@@ -110,26 +113,10 @@ impl Index {
         count: usize,
         threads: NonZero<usize>,
     ) -> Result<Found> {
-        let shape = self.shape();
-        query.check_dim(shape.dim)?;
-        let (codes, bytes) = (self.sections.codes(&self.bytes)?, shape.codes.bytes(shape.dim));
-        let scorer = match shape.codes {
-            Codes::F32 => return Ok(Found::default()),
-            Codes::F16 => Scorer::Halves(query),
-            Codes::Sq8 => {
-                let (width, ranges) = (Width::Eight, self.sections.ranges(&self.bytes)?);
-                let widths = ranges.get(shape.dim..).unwrap_or_default();
-                let square = |code| square(code, width, widths);
-                let squares: &[f32] = match shape.metric {
-                    Metric::L2 => {
-                        self.squares.get_or_init(|| codes.chunks_exact(bytes).map(square).collect())
-                    }
-                    Metric::Cosine | Metric::InnerProduct => &[],
-                };
-                Scorer::Codes(CodeQuery::new(shape.metric, query.vector(), width, ranges), squares)
-            }
-        };
-        Scan { scorer, codes, bytes, rows }.nearest(selection, count, threads)
+        match self.sections.sketches_of(&self.bytes)? {
+            Some(sketches) => sketches.nearest(query, rows, selection, count, threads),
+            None => Ok(Found::default()),
+        }
     }
 
     /// Finds up to `wanted.candidates` rows near a query, nearest first, equals by position, and the number of distances

@@ -2,6 +2,8 @@
 
 use super::build::{PIECE_ROWS, encode_bytes};
 use super::{Params, curve};
+use crate::vector::sketch;
+use crate::vector::topk::TopK;
 
 /// What the structures of a graph take besides the arrays counted below: FAISS's tables, and locks.
 const GRAPH_BYTES: usize = 128 << 10;
@@ -29,9 +31,11 @@ pub(crate) fn build_bytes(rows: usize, dim: usize, params: Params, threads: usiz
         (PIECE_ROWS * 4 * dim).max(curve::GROUP * (4 * dim + 256 + 2048)).max(encode_bytes(params, dim));
     // A queue of candidates that may hold every neighbour of all that were followed, another of results, and links.
     let queues = QUEUE_BYTES * (effort * (2 * m + 1) + effort + 8 * m) + search_queue(512, 20);
-    let thread = THREAD_BYTES + rows + piece + queues;
+    let sketches = TopK::bytes(curve::RESCORED_MAX) + sketch::scratch_bytes(dim);
+    let thread = THREAD_BYTES + rows + piece + queues + sketches;
     let held_out = 32 * curve::sample(rows);
-    4 * links + levels + order + places + trained + GRAPH_BYTES + held_out + threads * thread
+    let arrays = 4 * links + levels + order + places + trained + GRAPH_BYTES + held_out;
+    arrays + threads * thread + sketch::build_bytes(rows, dim, threads)
 }
 
 /// The bytes that searches of an index take.

@@ -17,7 +17,7 @@ mod index;
 #[doc(hidden)]
 pub mod lab;
 mod memory;
-mod pieces;
+
 mod sections;
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,11 @@
 use std::ops::Range;
 
 use super::Codes;
-use crate::codec::{to_u64, to_usize, u64_at};
+use crate::codec::{to_u64, to_usize, u32_at, u64_at};
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
 use crate::metric::Metric;
+use crate::vector::sketch::{self, Sketches};
 use crate::vector::table::{ALIGNMENT, Header, Table, corrupt};
 
 /// The first bytes of an index blob.
@@ -22,17 +23,26 @@ const M_OFFSET: usize = ROWS_OFFSET + size_of::<u64>();
 const EF_CONSTRUCTION_OFFSET: usize = M_OFFSET + size_of::<u32>();
 const ENTRY_POINT_OFFSET: usize = EF_CONSTRUCTION_OFFSET + size_of::<u32>();
 const MAX_LEVEL_OFFSET: usize = ENTRY_POINT_OFFSET + size_of::<u32>();
+const SKETCH_DIMS_OFFSET: usize = MAX_LEVEL_OFFSET + size_of::<u32>();
 /// For each section its offset and its length, u64 each.
-const TABLE_OFFSET: usize = MAX_LEVEL_OFFSET + size_of::<u32>() + 16;
-const SECTIONS: usize = 5;
+const TABLE_OFFSET: usize = SKETCH_DIMS_OFFSET + 16;
+const SECTIONS: usize = 8;
+/// So many are there without sketches.
+const SECTIONS_MIN: usize = 5;
 const HEADER_BYTES: usize = 192;
 /// The places of sections in the table.
 const LINKS_SECTION: usize = 1;
 const CODES_SECTION: usize = 3;
+const BASIS_SECTION: usize = 5;
+const SKETCHES_SECTION: usize = 6;
+const BIASES_SECTION: usize = 7;
 /// The bytes that are written at a time.
 const WRITE_BYTES: usize = 4 << 20;
 /// Bytes of the section with the recall curve.
 pub(crate) const CURVE_BYTES: usize = 256;
+/// Of the section with the basis of sketches: their recall curve, the step in 64 bytes, and where the values begin.
+const BASIS_STEP: usize = CURVE_BYTES;
+const BASIS_VALUES: usize = BASIS_STEP + ALIGNMENT;
 
 /// What an index is, as its header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +63,8 @@ pub(crate) struct Shape {
     pub(crate) entry_point: i32,
     /// Its highest level; -1 without rows.
     pub(crate) max_level: i32,
+    /// The dimensions of a sketch; 0 without sketches.
+    pub(crate) sketch_dims: usize,
 }
 
 impl Shape {
@@ -79,7 +91,9 @@ impl Shape {
         within("effort of construction", i64::from(self.ef_construction), 1..65_537)?;
         let first = if rows == 0 { -1 } else { 0 };
         within("entry point", i64::from(self.entry_point), first..rows.max(first + 1))?;
-        within("highest level", i64::from(self.max_level), first..if rows == 0 { 0 } else { 64 })
+        within("highest level", i64::from(self.max_level), first..if rows == 0 { 0 } else { 64 })?;
+        within("eighth of the dimensions of a sketch", signed(self.sketch_dims / 8), 0..65)?;
+        within("rest of the dimensions of a sketch", signed(self.sketch_dims % 8), 0..1)
     }
 }
 
@@ -90,12 +104,33 @@ pub(crate) struct Sections {
     table: Table<SECTIONS>,
 }
 
-/// What a build writes besides the codes, which it wrote before.
+/// What a build writes besides codes and sketches, which it wrote before.
 pub(super) struct Content<'a> {
     pub(super) levels: &'a [u8],
     pub(super) links: &'a [i32],
     pub(super) ranges: &'a [f32],
     pub(super) curve: &'a [u8],
+    /// As [`basis_section`] has it.
+    pub(super) basis: &'a [u8],
+}
+
+/// The section with the basis of sketches.
+pub(super) fn basis_section(curve: &[u8], basis: &sketch::Basis) -> Vec<u8> {
+    let mut section = curve.to_vec();
+    section.resize(BASIS_STEP, 0);
+    section.extend_from_slice(&basis.step().to_le_bytes());
+    section.resize(BASIS_VALUES, 0);
+    section.extend_from_slice(bytemuck::cast_slice(basis.values()));
+    section
+}
+
+/// The basis of sketches, as stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredBasis<'a> {
+    /// The recall curve of scans of sketches.
+    pub(crate) curve: &'a [u8],
+    pub(crate) step: f32,
+    pub(crate) directions: &'a [f32],
 }
 
 impl Sections {
@@ -137,13 +172,14 @@ impl Sections {
             ef_construction: signed(EF_CONSTRUCTION_OFFSET)?,
             entry_point: signed(ENTRY_POINT_OFFSET)?,
             max_level: signed(MAX_LEVEL_OFFSET)?,
+            sketch_dims: to_usize(u64::from(number(SKETCH_DIMS_OFFSET)?)),
         };
         shape.check().map_err(|detail| corrupt(DIM_OFFSET, detail))?;
         // The number of links is the only length that the shape does not tell; no row has more than 256 levels of 256.
         let links = Table::<SECTIONS>::claimed(bytes, TABLE_OFFSET, LINKS_SECTION).unwrap_or(u64::MAX);
         let links = to_usize(links.min(to_u64(bytes.len()))) / size_of::<i32>();
         let sections = Self::lay_out(shape, links);
-        sections.table.check(bytes, TABLE_OFFSET)?;
+        sections.table.check(bytes, TABLE_OFFSET, sections.count())?;
         Ok(sections)
     }
 
@@ -159,15 +195,40 @@ impl Sections {
 
     /// Where the codes are.
     pub(super) fn codes_range(&self) -> Range<usize> {
-        self.table.ranges().get(CODES_SECTION).cloned().unwrap_or_default()
+        self.range(CODES_SECTION)
+    }
+
+    /// Where the basis of sketches is.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn basis_range(&self) -> Range<usize> {
+        self.range(BASIS_SECTION)
+    }
+
+    /// Where the sketches are.
+    pub(super) fn sketches_range(&self) -> Range<usize> {
+        self.range(SKETCHES_SECTION)
+    }
+
+    /// Where the biases of sketches are.
+    pub(super) fn biases_range(&self) -> Range<usize> {
+        self.range(BIASES_SECTION)
     }
 
     /// How many links there are.
     pub(super) fn link_count(&self) -> usize {
-        self.table.ranges().get(LINKS_SECTION).map_or(0, Range::len) / size_of::<i32>()
+        self.range(LINKS_SECTION).len() / size_of::<i32>()
     }
 
-    /// Gives `write` everything but the codes, and the gaps: pieces with their offsets.
+    fn range(&self, place: usize) -> Range<usize> {
+        self.table.ranges().get(place).cloned().unwrap_or_default()
+    }
+
+    /// How many sections the table tells of.
+    fn count(&self) -> usize {
+        if self.shape.sketch_dims == 0 { SECTIONS_MIN } else { SECTIONS }
+    }
+
+    /// Gives `write` everything but codes and sketches, and the gaps: pieces with their offsets.
     pub(super) fn write(
         &self,
         content: &Content<'_>,
@@ -181,6 +242,9 @@ impl Sections {
             Some(bytemuck::cast_slice(content.ranges)),
             None,
             Some(content.curve),
+            Some(content.basis),
+            None,
+            None,
         ];
         for (range, part) in self.table.ranges().iter().zip(parts) {
             let gap = [0; ALIGNMENT];
@@ -213,11 +277,12 @@ impl Sections {
             shape.ef_construction.cast_unsigned(),
             shape.entry_point.cast_unsigned(),
             shape.max_level.cast_unsigned(),
+            number(shape.sketch_dims),
         ] {
             fields.extend_from_slice(&value.to_le_bytes());
         }
         fields.resize(TABLE_OFFSET, 0);
-        self.table.write(&mut fields);
+        self.table.write(&mut fields, self.count());
         fields.resize(HEADER_BYTES, 0);
         fields
     }
@@ -245,6 +310,30 @@ impl Sections {
     /// The recall curve, as stored.
     pub(crate) fn curve<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
         self.table.section(bytes, 4)
+    }
+
+    /// The basis of sketches; `None` without sketches.
+    pub(crate) fn basis<'a>(&self, bytes: &'a [u8]) -> Result<Option<StoredBasis<'a>>> {
+        let section: &[u8] = self.table.section(bytes, BASIS_SECTION)?;
+        let Some((curve, rest)) = section.split_at_checked(BASIS_STEP) else { return Ok(None) };
+        let values = rest.get(BASIS_VALUES - BASIS_STEP + 4 * self.shape.sketch_dims..).unwrap_or_default();
+        let step = f32::from_bits(u32_at(rest, 0).unwrap_or(0));
+        let directions = bytemuck::try_cast_slice(values).map_err(|error| corrupt(0, error.to_string()))?;
+        Ok(Some(StoredBasis { curve, step, directions }))
+    }
+
+    /// The sketches; `None` without any.
+    pub(crate) fn sketches_of<'a>(&self, bytes: &'a [u8]) -> Result<Option<Sketches<'a>>> {
+        let Some(basis) = self.basis(bytes)? else { return Ok(None) };
+        Ok(Some(Sketches {
+            dim: self.shape.dim,
+            dims: self.shape.sketch_dims,
+            step: basis.step,
+            directions: basis.directions,
+            codes: self.table.section(bytes, SKETCHES_SECTION)?,
+            biases: self.table.section(bytes, BIASES_SECTION)?,
+            count: self.shape.rows,
+        }))
     }
 
     /// Checks that a search can follow every link: each leads to a row that has the level in which the link is.
@@ -298,12 +387,17 @@ impl Shape {
 
     /// The bytes of the sections.
     fn lengths(&self, links: usize) -> [usize; SECTIONS] {
+        let (rows, dims) = (self.rows, self.sketch_dims);
+        let basis = sketch::basis_values(self.dim, dims) * size_of::<f32>();
         [
-            self.rows,
+            rows,
             links * size_of::<i32>(),
             self.codes.trained(self.dim) * size_of::<f32>(),
-            self.rows * self.codes.bytes(self.dim),
+            rows * self.codes.bytes(self.dim),
             CURVE_BYTES,
+            if dims == 0 { 0 } else { BASIS_VALUES + basis },
+            sketch::bytes(rows, dims),
+            if dims > 0 && self.metric == Metric::L2 { rows * size_of::<f32>() } else { 0 },
         ]
     }
 }

@@ -18,7 +18,7 @@ use crate::allocator;
 use crate::util::{Letters, Random};
 
 const CASE: &str = "VDB_TEST_MEMORY_CASE";
-const DIM: usize = 64;
+const DIM: usize = 128;
 
 fn options(budget: u64) -> OpenOptions {
     OpenOptions::new()

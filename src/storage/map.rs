@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use memmap2::{Mmap, MmapOptions};
 use rkyv::util::AlignedVec;
+use rustix::mm::{Advice, madvise};
 use stable_deref_trait::StableDeref;
+
+use super::layout::PAGE_BYTES;
+use crate::codec::to_usize;
 
 /// Bytes that do not change while they are held, aligned to 64 bytes at least.
 #[derive(Debug)]
@@ -33,6 +37,15 @@ impl Bytes {
         let map = unsafe { MmapOptions::new().offset(offset).len(len).map(file) }?;
         Ok(Bytes::Mapped(map))
     }
+}
+
+/// Asks the system to read the pages of `bytes`, and no others, if they are not in memory; does not wait for them. A hint.
+pub(crate) fn fetch(bytes: &[u8]) {
+    let before = bytes.as_ptr().addr() % to_usize(PAGE_BYTES);
+    let start = bytes.as_ptr().wrapping_sub(before).cast_mut();
+    // SAFETY: this advice changes no memory, whatever is there; the kernel refuses what is not mapped.
+    let advised = unsafe { madvise(start.cast(), bytes.len() + before, Advice::WillNeed) };
+    let _ = advised;
 }
 
 impl Deref for Bytes {
@@ -68,3 +81,23 @@ impl Deref for SharedBytes {
 // SAFETY: the bytes are in a map or in an allocation that is never changed behind the `Arc`; moving or cloning this value
 // moves neither, and they live as long as any clone.
 unsafe impl StableDeref for SharedBytes {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_fetched_stays_as_it_is() {
+        let file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..3 * PAGE_BYTES + 17).map(|n| n.to_le_bytes()[0]).collect();
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        let map = Bytes::map(&file, 0, bytes.len()).unwrap();
+        for some in [&map[..], &bytes[..]] {
+            for range in [0..bytes.len(), 5000..5001, 4095..8193, bytes.len()..bytes.len(), 0..0] {
+                fetch(&some[range]);
+            }
+            assert!(*some == bytes[..]);
+        }
+        fetch(&[]);
+    }
+}

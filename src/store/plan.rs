@@ -324,11 +324,11 @@ mod tests {
         let curve = curve();
         let wanted = Wanted { candidates: 40, effort: 40 };
         let seen = |nearest, allowed| Some(Seen { wanted, nearest, allowed });
-        let after = |found| way(&Facts { seen: seen(40, found), ..facts(&curve, 1_000_000, 2_000) });
+        let after = |found| way(&Facts { seen: seen(40, found), ..facts(&curve, 1_000_000, 20_000) });
         assert!(effort(after(10)).unwrap() >= 2 * 13 * 4, "a quarter is allowed");
         assert_eq!(effort(after(0)), None, "what is near is not allowed");
         let forced =
-            Facts { seen: seen(40, 0), forced: Some(SearchPath::Graph), ..facts(&curve, 1_000_000, 2_000) };
+            Facts { seen: seen(40, 0), forced: Some(SearchPath::Graph), ..facts(&curve, 1_000_000, 20_000) };
         assert!(effort(way(&forced)).is_some());
         assert_eq!(effort(way(&Facts { seen: seen(39, 39), ..forced })), None, "the graph leads to no more");
     }

@@ -12,6 +12,7 @@ use super::topk::TopK;
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
 use crate::metric::Metric;
+use crate::storage::fetch;
 
 /// The rows that are scored at a time: enough that the choice of instructions costs nothing.
 const BATCH: usize = 64;
@@ -136,6 +137,15 @@ impl<'a> Block<'a> {
     /// The vector at a position.
     pub(crate) fn vector(&self, position: usize) -> Cow<'a, [f32]> {
         self.vectors.slice(position * self.dim..(position + 1) * self.dim).widened()
+    }
+
+    /// Has its vectors read from the disk, where they are mapped and not in memory, without waiting for them. For vectors in
+    /// no order: each that is merely touched would be read with as many of its neighbours as the device reads ahead.
+    pub(crate) fn fetch(&self) {
+        match self.vectors {
+            Values::Whole(values) => fetch(bytemuck::cast_slice(values)),
+            Values::Half(values) => fetch(bytemuck::cast_slice(values)),
+        }
     }
 
     /// Bits of the vector at a position: where they come from distant memory, asking for them fetches them.

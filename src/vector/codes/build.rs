@@ -229,7 +229,11 @@ impl<'a> Work<'a> {
             // Rows as near as the last are as good: of duplicates any will do.
             let last = exact.last().map_or(f32::INFINITY, |best| best.score);
             let mut good = Vec::with_capacity(EFFORT_MAX);
-            for best in held.approximate.into_sorted() {
+            let approximate = held.approximate.into_sorted();
+            for best in &approximate {
+                self.block.slice(to_usize(best.row)..to_usize(best.row) + 1).fetch();
+            }
+            for best in approximate {
                 let mut top = TopK::new(1);
                 let position = std::iter::once(to_usize(best.row));
                 scan_positions(self.block, &held.query, position, &|row| row, &mut top)?;

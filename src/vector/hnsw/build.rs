@@ -304,8 +304,10 @@ impl Work<'_> {
             let end = order.len().min((piece + 1) * PIECE_ROWS);
             let rows = &order[piece * PIECE_ROWS..end];
             let mut vectors = vec![0.0; rows.len() * dim];
-            for (&row, vector) in rows.iter().zip(vectors.chunks_exact_mut(dim)) {
-                self.block.indexed(self.metric, usize::try_from(row).unwrap_or(usize::MAX), vector);
+            let positions = rows.iter().map(|&row| usize::try_from(row).unwrap_or(usize::MAX));
+            positions.clone().for_each(|position| self.block.slice(position..position + 1).fetch());
+            for (position, vector) in positions.zip(vectors.chunks_exact_mut(dim)) {
+                self.block.indexed(self.metric, position, vector);
             }
             graph.add(rows, &vectors)?;
             let added = to_u64(rows.len());

@@ -14,7 +14,7 @@ use crate::vector::exact::{Block, Query, Selection, scan, scan_positions};
 use crate::vector::faiss::Searcher;
 use crate::vector::pieces;
 use crate::vector::sketch::Sketches;
-use crate::vector::topk::TopK;
+use crate::vector::topk::{Best, TopK};
 
 /// The rows held out, at most.
 const SAMPLE_MAX: usize = 200;
@@ -215,7 +215,7 @@ pub(super) fn measure(
             // Rows as near as the last are as good: of duplicates any will do.
             let last = exact.last().map_or(f32::INFINITY, |best| best.score);
             let sums = measure.by_graph(query, searcher, last)?;
-            let sketches = measure.by_sketches(query, &Selection::Except(&held_out), last)?;
+            let sketches = measure.by_sketches(query, &Selection::Except(&held_out), &exact)?;
             let mut tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             tally.queries += 1;
             for (total, one) in tally.sums.iter_mut().zip(sums) {
@@ -259,6 +259,7 @@ impl Measure<'_> {
             let candidates = self.codes.candidates(K);
             let nearest = searcher.search(query.vector(), candidates, to_usize(u64::from(effort)))?;
             let positions = nearest.rows.iter().map_while(|&row| usize::try_from(row).ok());
+            positions.clone().for_each(|position| self.block.slice(position..position + 1).fetch());
             let mut top = TopK::new(K);
             scan_positions(self.block, query, positions, &|row| row, &mut top)?;
             *sums = Sums { found: as_good(top, last), found_squared: 0, computed: nearest.computed };
@@ -271,19 +272,19 @@ impl Measure<'_> {
         &self,
         query: &Query,
         selection: &Selection<'_>,
-        last: f32,
+        exact: &[Best],
     ) -> Result<[u64; RESCORED.len()]> {
         let mut found = [0; RESCORED.len()];
         let Some(sketches) = self.sketches else { return Ok(found) };
         let (rows, one) = (self.block.rows(), NonZero::<usize>::MIN);
         let positions = sketches.nearest(query, rows, selection, RESCORED_MAX, one)?.positions;
-        let (mut top, mut from) = (TopK::new(K), 0);
-        for (found, count) in found.iter_mut().zip(RESCORED) {
-            let to = positions.len().min(to_usize(count.into()));
-            let more = positions.get(from..to).unwrap_or_default().iter().copied();
-            scan_positions(self.block, query, more, &|row| row, &mut top)?;
-            from = to;
-            *found = as_good(top.clone(), last);
+        let is_near = |position: &usize| exact.iter().any(|best| best.row == self.block.row(*position));
+        for (place, _) in positions.iter().enumerate().filter(|(_, position)| is_near(position)) {
+            for (found, _) in
+                found.iter_mut().zip(RESCORED).filter(|(_, count)| to_u64(place) < (*count).into())
+            {
+                *found += 1;
+            }
         }
         Ok(found)
     }

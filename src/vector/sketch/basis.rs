@@ -112,6 +112,9 @@ struct Sample<'a> {
 impl<'a> Sample<'a> {
     fn new(block: &'a Block<'a>, metric: Metric) -> Self {
         let mut sample = Sample { block, metric, mean: vec![0.0; block.dim()], variance: 0.0 };
+        for position in sample.positions() {
+            block.slice(position..position + 1).fetch();
+        }
         let (mut sums, mut square) = (vec![0.0_f64; block.dim()], 0.0);
         sample.each(|vector| {
             for (sum, &value) in sums.iter_mut().zip(vector) {
@@ -126,6 +129,12 @@ impl<'a> Sample<'a> {
         sample
     }
 
+    fn positions(&self) -> impl Iterator<Item = usize> + use<> {
+        let rows = self.block.len();
+        let count = rows.min(SAMPLE_MAX);
+        (0..count).map(move |n| n * rows / count)
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "some thousand")]
     fn count(&self) -> f64 {
         self.block.len().min(SAMPLE_MAX) as f64
@@ -133,10 +142,9 @@ impl<'a> Sample<'a> {
 
     /// Calls `with` for each vector, less the mean.
     fn each(&self, mut with: impl FnMut(&[f32])) {
-        let (rows, mut vector) = (self.block.len(), vec![0.0; self.block.dim()]);
-        let count = rows.min(SAMPLE_MAX);
-        for n in 0..count {
-            self.block.indexed(self.metric, n * rows / count, &mut vector);
+        let mut vector = vec![0.0; self.block.dim()];
+        for position in self.positions() {
+            self.block.indexed(self.metric, position, &mut vector);
             vector.iter_mut().zip(&self.mean).for_each(|(value, mean)| *value -= mean);
             with(&vector);
         }

@@ -6,10 +6,10 @@ mod common;
 
 use std::collections::HashSet;
 use std::num::NonZero;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Clusters, Outcome, Report, directory, percentile};
-use vdb::{Control, Document, Filter, OpenOptions, Plan, Query, SearchPath, Snapshot};
+use common::{Clusters, Outcome, Random, Report, directory, percentile};
+use vdb::{Control, Document, Filter, OpenOptions, Query, SearchPath, Snapshot};
 
 const ROWS: usize = 100_000;
 const DIM: usize = 384;
@@ -18,13 +18,14 @@ const QUERIES: usize = 20;
 /// Of so many runs of a search the fastest counts: what is measured is the way, not what else the machine does. Between two
 /// of them are all other queries, so that none finds in the caches what it left there; and searches with a filter take turns with
 /// those without one that they are compared with, so that each finds what the other left.
-const RUNS: usize = 5;
+const RUNS: usize = 7;
+/// Short searches run more often, until they have taken so long together, or so often.
+const ENOUGH: Duration = Duration::from_millis(500);
+const RUNS_MAX: usize = 100;
 const RECALL: f32 = 0.99;
 const RECALL_MIN: f64 = 0.99;
 /// The part of the rows that a filter leaves.
 const SELECTIVITIES: [f64; 9] = [0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.002, 0.001, 0.0001];
-/// Scatters what a filter leaves; has no factor in common with the number of rows.
-const SCATTER: usize = 61_493;
 /// How much slower than the better of the two ways a search may be.
 const WORSE_MAX: f64 = 1.2;
 /// How much slower than a search without a filter by the graph it may be.
@@ -34,12 +35,12 @@ fn main() -> Outcome {
     let mut report = Report::default();
     let directory = directory()?;
     let path = directory.path().join("filtered.vdb");
-    let mut vectors = Clusters::new(DIM);
+    let (mut vectors, scattered) = (Clusters::new(DIM), shuffled());
     let threads = NonZero::new(2).unwrap_or(NonZero::<usize>::MIN);
     let store = OpenOptions::new().threads(threads).create(&path)?;
     store.add((0..ROWS).map(|n| {
         let (cluster, vector) = vectors.next_of();
-        let metadata = format!(r#"{{"n":{},"cluster":{cluster}}}"#, n * SCATTER % ROWS);
+        let metadata = format!(r#"{{"n":{},"cluster":{cluster}}}"#, scattered[n]);
         let document = Document::from_vector(vector).id(n.to_string());
         document.metadata_json(&metadata).unwrap_or(Document::new("none"))
     }))?;
@@ -52,7 +53,7 @@ fn main() -> Outcome {
         let asked = queries.iter().map(|(_, vector)| query(vector, None).recall(RECALL).path(path));
         asked.collect()
     };
-    let scan = p99(&run(&snapshot, &whole(SearchPath::Exact))?);
+    let scan = p99(&run(&snapshot, &[&whole(SearchPath::Exact)])?[0]);
     let unfiltered = Unfiltered { scan, graph: whole(SearchPath::Graph) };
     report.line(format!(
         "{ROWS} x {DIM} clustered, cosine, best 10 at recall {RECALL}, without the time of the filter"
@@ -72,6 +73,15 @@ fn main() -> Outcome {
         }
     }
     report.finish()
+}
+
+/// The numbers of the rows in an order that has nothing to do with their vectors.
+fn shuffled() -> Vec<usize> {
+    let (mut numbers, mut random): (Vec<usize>, _) = ((0..ROWS).collect(), Random::new(77));
+    for n in (1..ROWS).rev() {
+        numbers.swap(n, random.bits() as usize % (n + 1));
+    }
+    numbers
 }
 
 fn query(vector: &[f32], filter: Option<&Filter>) -> Query {
@@ -99,28 +109,48 @@ fn filter(kind: &str, part: f64, clusters: &[usize]) -> Filter {
     within
 }
 
-/// What a search has found, the least milliseconds without the filter, and how.
+/// What a search has found, the least milliseconds without the filter, and the path.
+#[derive(Default)]
 struct Run {
     found: HashSet<String>,
     ms: f64,
-    plan: Plan,
+    path: &'static str,
 }
 
-/// Runs each query some times, in turns.
-fn run(snapshot: &Snapshot, queries: &[Query]) -> vdb::Result<Vec<Run>> {
-    let mut runs: Vec<Run> = Vec::new();
-    for round in 0..RUNS {
-        for (n, query) in queries.iter().enumerate() {
-            let found = snapshot.explain(query)?;
-            let plan = found.plan;
-            let time: Duration = plan.graph_time + plan.codes_time + plan.scan_time;
-            let ms = time.as_secs_f64() * 1e3;
-            if round == 0 {
-                runs.push(Run { found: found.hits.into_iter().map(|hit| hit.id).collect(), ms, plan });
-            } else if ms < runs[n].ms {
-                runs[n].ms = ms;
-                runs[n].plan = plan;
+impl Run {
+    fn of(snapshot: &Snapshot, query: &Query) -> vdb::Result<Self> {
+        let found = snapshot.explain(query)?;
+        let plan = found.plan;
+        let time: Duration = plan.graph_time + plan.codes_time + plan.scan_time;
+        let ids = found.hits.into_iter().map(|hit| hit.id).collect();
+        Ok(Run { found: ids, ms: time.as_secs_f64() * 1e3, path: plan.path })
+    }
+
+    /// Keeps the faster of two.
+    fn fall_to(&mut self, other: Run) {
+        if self.path.is_empty() || other.ms < self.ms {
+            *self = other;
+        }
+    }
+}
+
+/// Runs sets of queries some times: the sets in turns, so that what the machine does in between meets all of them, and the
+/// queries of each in turns, beginning with another each time.
+fn run(snapshot: &Snapshot, sets: &[&[Query]]) -> vdb::Result<Vec<Vec<Run>>> {
+    let mut runs: Vec<Vec<Run>> =
+        sets.iter().map(|set| set.iter().map(|_| Run::default()).collect()).collect();
+    let mut spent = vec![Duration::ZERO; sets.len()];
+    for round in 0..RUNS_MAX {
+        for ((queries, runs), spent) in sets.iter().zip(&mut runs).zip(&mut spent) {
+            if round >= RUNS && *spent > ENOUGH {
+                continue;
             }
+            let started = Instant::now();
+            for n in 0..queries.len() {
+                let n = (n + round * 6) % queries.len();
+                runs[n].fall_to(Run::of(snapshot, &queries[n])?);
+            }
+            *spent += started.elapsed();
         }
     }
     Ok(runs)
@@ -136,16 +166,10 @@ struct Unfiltered {
     graph: Vec<Query>,
 }
 
-/// Runs queries, each before one of the others that is half of them away.
-fn in_turns(snapshot: &Snapshot, queries: Vec<Query>, others: &[Query]) -> vdb::Result<(Vec<Run>, Vec<Run>)> {
+/// Puts one of the others, half of them away, behind each query.
+fn between(queries: Vec<Query>, others: &[Query]) -> Vec<Query> {
     let mut others = others.iter().cycle().skip(QUERIES / 2).cloned();
-    let turns: Vec<Query> =
-        queries.into_iter().flat_map(|query| [Some(query), others.next()]).flatten().collect();
-    let (mut runs, mut beside) = (Vec::new(), Vec::new());
-    for (n, run) in run(snapshot, &turns)?.into_iter().enumerate() {
-        if n % 2 == 0 { runs.push(run) } else { beside.push(run) }
-    }
-    Ok((runs, beside))
+    queries.into_iter().flat_map(|query| [Some(query), others.next()]).flatten().collect()
 }
 
 type Asked<'a> = (&'a [(usize, Vec<f32>)], &'a [Filter]);
@@ -161,13 +185,27 @@ fn measure(
         let one = |((_, vector), filter): (&(usize, Vec<f32>), &Filter)| change(query(vector, Some(filter)));
         queries.iter().zip(filters).map(one).collect()
     };
-    let truth = run(snapshot, &asked(&Query::exact))?;
-    let turns = |change: &dyn Fn(Query) -> Query| in_turns(snapshot, asked(change), &unfiltered.graph);
-    let (free, whole) = turns(&|query| query.recall(RECALL))?;
-    let (scan, _) = turns(&|query| query.recall(RECALL).path(SearchPath::Exact))?;
-    let (graph, _) = turns(&|query| query.recall(RECALL).path(SearchPath::Graph))?;
+    let exact = asked(&Query::exact);
+    let truth = exact.iter().map(|query| Run::of(snapshot, query)).collect::<vdb::Result<Vec<_>>>()?;
+    let turns = |change: &dyn Fn(Query) -> Query| between(asked(change), &unfiltered.graph);
+    let ways = [
+        turns(&|query| query.recall(RECALL)),
+        turns(&|query| query.recall(RECALL).path(SearchPath::Exact)),
+        turns(&|query| query.recall(RECALL).path(SearchPath::Graph)),
+    ];
+    let mut whole = Vec::new();
+    let mut ways = run(snapshot, &ways.each_ref().map(Vec::as_slice))?.into_iter().map(|runs| {
+        let (filtered, beside): (Vec<_>, Vec<_>) =
+            runs.into_iter().enumerate().partition(|(n, _)| n.is_multiple_of(2));
+        let [filtered, beside] =
+            [filtered, beside].map(|runs| runs.into_iter().map(|(_, run)| run).collect());
+        whole.push(beside);
+        filtered
+    });
+    let ways: [Vec<Run>; 3] = std::array::from_fn(|_| ways.next().unwrap_or_default());
+    // Those beside the searches that are measured.
+    let whole: Vec<Run> = whole.swap_remove(0);
     let bound = unfiltered.scan.min(UNFILTERED_MAX * p99(&whole));
-    let ways = [free, scan, graph];
     let recalls = ways.each_ref().map(|runs| {
         let part = |(run, truth): (&Run, &Run)| {
             assert_eq!(run.found.len(), truth.found.len(), "never fewer than there are");
@@ -175,7 +213,7 @@ fn measure(
         };
         runs.iter().zip(&truth).map(part).sum::<f64>() / queries.len() as f64
     });
-    let taken = |path: &str| ways[0].iter().filter(|run| run.plan.path == path).count();
+    let taken = |path: &str| ways[0].iter().filter(|run| run.path == path).count();
     let [free, scan, graph] = ways.each_ref().map(|runs| p99(runs));
     report.line(format!(
         "{name:<18}{:>8.4}{free:>10.3}{:>13.3}{scan:>11.3}{graph:>11.3}  exact {}, codes {}, graph {}",

@@ -19,7 +19,7 @@ const CODES_BYTE: f64 = 0.045;
 /// read, for a group that is not read after the one before, and for a row that is kept.
 const SKETCHES_START: f64 = 8_000.0;
 const SKETCHES_ROW: f64 = 0.15;
-const SKETCHES_BYTE: f64 = 0.036;
+const SKETCHES_BYTE: f64 = 0.04;
 const SKETCHES_LEAP: f64 = 35.0;
 const SKETCHES_KEPT: f64 = 50.0;
 /// Nanoseconds that a distance takes in the graph, and for each value.
@@ -32,12 +32,13 @@ const GRAPH_WAITING: f64 = 0.2;
 /// Nanoseconds of a search of the graph that do not depend on what it computes.
 const GRAPH_START: f64 = 5_000.0;
 /// A search of the graph after another may find too few again: it should cost so many times less than a scan.
-const AGAIN: f64 = 1.5;
-/// The part of all rows that is allowed counts as much as so many rows that were seen.
-const ASSUMED: f64 = 24.0;
+const AGAIN: f64 = 1.25;
+/// What was seen is more than chance if it is so many standard deviations below the part of all rows that is allowed, or above it:
+/// few of many are seen too often by chance more easily than too seldom.
+const CHANCE: [f64; 2] = [2.5, 4.0];
 /// Of the nearest rows at least so many times those wanted should be allowed, on average, so that chance seldom leaves
 /// too few.
-const SPARE: f64 = 1.5;
+const SPARE: f64 = 2.0;
 
 /// The ways through a segment, to choose one by force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,10 +231,14 @@ fn graph(facts: &Facts<'_>, codes: Codes, curve: &Curve, least: usize, scan: (f6
     Way::Graph { wanted: Wanted { candidates, effort }, rescored }
 }
 
-/// The part of the nearest rows that is likely to be allowed: that of the rows seen, as far as these are many, and that of all.
+/// The part of the nearest rows that is likely to be allowed: that of all rows, unless those seen tell of another.
 fn likely(facts: &Facts<'_>, seen: Seen) -> f64 {
-    let of_all = float(facts.allowed) / float(facts.rows.max(1));
-    (float(to_u64(seen.allowed)) + of_all * ASSUMED).max(0.5) / (float(to_u64(seen.nearest)) + ASSUMED)
+    let of_all = (float(facts.allowed) / float(facts.rows.max(1))).min(1.0);
+    let (found, count) = (float(to_u64(seen.allowed)), float(to_u64(seen.nearest.max(1))));
+    let deviation = (count * of_all * (1.0 - of_all)).sqrt();
+    let [below, above] = CHANCE.map(|times| times * deviation);
+    let is_chance = (-below..=above).contains(&(found - count * of_all));
+    if is_chance { of_all } else { found / count }.max(0.5 / count)
 }
 
 /// How many distances a search of an effort computes: in proportion between what was measured, and beyond it.

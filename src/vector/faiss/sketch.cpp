@@ -23,6 +23,8 @@ using vdb::require;
 constexpr size_t GROUP = 16;
 constexpr size_t STEP = 8;
 constexpr size_t CHUNK = GROUP * STEP / 2;
+// What is read so many bytes later is asked for: a fifteenth of the time where all comes from beyond the second cache.
+constexpr size_t AHEAD = 24 * CHUNK;
 // The groups that a word of a mask tells of.
 constexpr size_t PARTS = 64 / GROUP;
 // GCC 12 warns wrongly of the intrinsics that take no mask.
@@ -47,6 +49,7 @@ VDB_SKETCH __m512 scores_of(const vdb_sketches& sketches, const uint8_t* group, 
     __m512i high = low;
     for (size_t at = 0; at * STEP < sketches.dims; ++at) {
         const __m512i chunk = _mm512_loadu_si512(group + at * CHUNK);
+        _mm_prefetch(reinterpret_cast<const char*>(group + at * CHUNK + AHEAD), _MM_HINT_T0);
         const __m512i upper = _mm512_and_si512(_mm512_srli_epi16(chunk, 4), lower);
         low = _mm512_dpbusd_epi32(low, _mm512_and_si512(chunk, lower), four_of(sketches.weights + at * STEP));
         high = _mm512_dpbusd_epi32(high, upper, four_of(sketches.weights + at * STEP + STEP / 2));

@@ -106,12 +106,11 @@ fn fill_from(
     }
     let (first, last) = (rows.at(within.start), rows.at(within.end - 1));
     let mut put = |at: usize| mask[at / WORD] |= 1 << (at % WORD);
-    let some = set.range_cardinality(first..=last);
-    if some < within.len() as u64 / SPARSE {
-        rows.positions(within.clone(), set).for_each(|position| put(position - within.start));
-        return;
-    }
     if let Rows::Listed(ids) = rows {
+        if set.range_cardinality(first..=last) < within.len() as u64 / SPARSE {
+            rows.positions(within.clone(), set).for_each(|position| put(position - within.start));
+            return;
+        }
         let mut loaded = None;
         for (at, &id) in ids[within.clone()].iter().enumerate() {
             if loaded != Some(id >> 16) {

@@ -202,7 +202,15 @@ fn measure(
         whole.push(beside);
         filtered
     });
-    let ways: [Vec<Run>; 3] = std::array::from_fn(|_| ways.next().unwrap_or_default());
+    let mut ways: [Vec<Run>; 3] = std::array::from_fn(|_| ways.next().unwrap_or_default());
+    let [free, scan, _] = &mut ways;
+    for (free, scan) in free.iter_mut().zip(scan) {
+        if free.path == scan.path {
+            // The same way: what is between them is chance.
+            free.ms = free.ms.min(scan.ms);
+            scan.ms = free.ms;
+        }
+    }
     // Those beside the searches that are measured.
     let whole: Vec<Run> = whole.swap_remove(0);
     let bound = unfiltered.scan.min(UNFILTERED_MAX * p99(&whole));

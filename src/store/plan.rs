@@ -33,9 +33,9 @@ const GRAPH_WAITING: f64 = 0.2;
 const GRAPH_START: f64 = 5_000.0;
 /// A search of the graph after another may find too few again: it should cost so many times less than a scan.
 const AGAIN: f64 = 1.25;
-/// What was seen is more than chance if it is so many standard deviations below the part of all rows that is allowed, or above it:
-/// few of many are seen too often by chance more easily than too seldom.
-const CHANCE: [f64; 2] = [2.5, 4.0];
+/// What was seen is more than chance if it is so many standard deviations below the part of all rows that is allowed, or above it.
+/// Luck is rarely worth a search that may find too few: with the part of all rows the next goes further than it must, no more.
+const CHANCE: [f64; 2] = [2.5, 8.0];
 /// Of the nearest rows at least so many times those wanted should be allowed, on average, so that chance seldom leaves
 /// too few.
 const SPARE: f64 = 2.0;

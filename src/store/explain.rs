@@ -56,7 +56,7 @@ pub struct Plan {
     pub filter_time: Duration,
     /// To search graphs, and to score what indexes gave.
     pub graph_time: Duration,
-    /// To scan codes.
+    /// To scan codes, or sketches.
     pub codes_time: Duration,
     /// To scan vectors.
     pub scan_time: Duration,

@@ -176,6 +176,59 @@ void refuses(const Graph& graph) {
     expect(!opens([](vdb_hnsw_parts& parts) { parts.kind = 9; }), "an unknown kind is refused");
 }
 
+// Scans sketches that may be anything, in arrays that end where they must, and sees that each wanted row is given once.
+void scan_sketches(std::mt19937& random) {
+    const size_t dims = 8 * (1 + random() % 16);
+    const size_t words = 1 + random() % 40;
+    std::vector<uint8_t> codes(words * 64 * dims / 2);
+    std::vector<int8_t> weights(dims);
+    std::vector<uint64_t> mask(words);
+    std::vector<float> biases(random() % 2 == 0 ? 0 : words * 64 - random() % 64);
+    std::generate(codes.begin(), codes.end(), [&random] { return static_cast<uint8_t>(random()); });
+    std::generate(weights.begin(), weights.end(), [&random] { return static_cast<int8_t>(random() % 255 - 127); });
+    std::generate(mask.begin(), mask.end(), [&random] { return static_cast<uint64_t>(random()) << 32U | random(); });
+    const float odd[] = {0, 1, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()};
+    std::generate(biases.begin(), biases.end(), [&] { return odd[random() % 4]; });
+    vdb_sketches sketches = {};
+    sketches.dims = dims;
+    sketches.weights = weights.data();
+    sketches.weights_len = dims;
+    sketches.unit = 0.01F;
+    sketches.biases = biases.data();
+    sketches.biases_len = biases.size();
+    sketches.codes = codes.data();
+    sketches.codes_len = codes.size();
+    sketches.mask = mask.data();
+    sketches.mask_len = words;
+    std::vector<float> scores(64 + random() % 100);
+    std::vector<uint32_t> rows(scores.size());
+    std::vector<uint64_t> seen(words);
+    size_t word = 0;
+    const auto scan = [&](float floor) {
+        size_t found = 0;
+        const int status = status_of([&](char* message) {
+            return vdb_sketch_scan(
+                    &sketches, floor, &word, scores.data(), rows.data(), rows.size(), &found, message, MESSAGE);
+        });
+        expect((status == VDB_OK) == (vdb_sketch_able() == 1), "sketches are scanned where the processor is able");
+        return status == VDB_OK ? found : 0;
+    };
+    while (vdb_sketch_able() == 1 && word < words) {
+        const size_t found = scan(-std::numeric_limits<float>::infinity());
+        for (size_t at = 0; at < found; ++at) {
+            seen.at(rows[at] / 64) ^= UINT64_C(1) << (rows[at] % 64);
+        }
+    }
+    expect(vdb_sketch_able() == 0 || seen == mask, "each wanted row is given once");
+    word = 0;
+    sketches.codes_len -= 1;
+    expect(status_of([&](char* message) {
+               size_t found = 0;
+               return vdb_sketch_scan(&sketches, 0, &word, scores.data(), rows.data(), rows.size(), &found, message, MESSAGE);
+           }) != VDB_OK,
+           "too few sketches are refused");
+}
+
 } // namespace
 
 int main() {
@@ -204,6 +257,7 @@ int main() {
             found_hostile += graph.search(query.data(), 1 + random() % graph.rows, 1 + random() % (graph.rows + 5));
         }
         vdb_hnsw_close(graph.native);
+        scan_sketches(random);
     }
     expect(found_all * 100 >= wanted_all * 95, "nearly all rows of a sound graph are found");
     std::printf("%d graphs, %d searches: nothing wrong, %zu of %zu rows found in sound ones, %zu in damaged ones\n", GRAPHS,

@@ -160,6 +160,25 @@ fn vectors_without_a_subspace_are_found() {
     }
 }
 
+/// As `docs/format.md` has it: for each eight dimensions of sixteen rows 64 bytes, four of each row.
+#[test]
+fn sketches_lie_where_the_format_says() {
+    let places = [
+        ((0, 0), (0, 0)),
+        ((0, 3), (3, 0)),
+        ((0, 4), (0, 4)),
+        ((0, 7), (3, 4)),
+        ((0, 8), (64, 0)),
+        ((15, 47), (5 * 64 + 63, 4)),
+        ((16, 0), (8 * 48, 0)),
+    ];
+    for ((row, dimension), place) in places {
+        assert_eq!(place_of(row, dimension, 48), place, "{row} {dimension}");
+    }
+    assert_eq!([bytes(0, 48), bytes(1, 48), bytes(64, 48), bytes(65, 48)], [0, 1536, 1536, 3072]);
+    assert_eq!(basis_values(384, 48), 48 * 385);
+}
+
 /// Whatever the bytes are, both scans find what sums in full say.
 #[test]
 fn both_scans_give_what_sums_in_full_give() {

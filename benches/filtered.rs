@@ -147,6 +147,7 @@ fn run(snapshot: &Snapshot, sets: &[&[Query]]) -> vdb::Result<Vec<Vec<Run>>> {
             }
             let started = Instant::now();
             for n in 0..queries.len() {
+                // An even number: queries that were put behind each other stay so.
                 let n = (n + round * 6) % queries.len();
                 runs[n].fall_to(Run::of(snapshot, &queries[n])?);
             }

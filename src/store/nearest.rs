@@ -188,11 +188,13 @@ impl ByIndex<'_> {
     /// The positions of the rows whose codes are nearest.
     fn by_codes(&self, index: &Index, rescored: usize, plan: &mut Plan) -> Result<Vec<usize>> {
         let (query, rows) = (self.search.query, self.segment.row_numbers()?);
-        let scratch = scratch_bytes(to_usize(self.segment.dim())).saturating_mul(self.threads.get());
-        let memory = self.blobs.store().accountant();
-        let _grant = memory.grant(Component::Queries, "a search", to_u64(scratch))?;
         let found = match index {
-            Index::Graph(graph) => graph.scan(query, rows, &self.search.selection, rescored, self.threads)?,
+            Index::Graph(graph) => {
+                let scratch = scratch_bytes(to_usize(self.segment.dim())).saturating_mul(self.threads.get());
+                let memory = self.blobs.store().accountant();
+                let _grant = memory.grant(Component::Queries, "a search", to_u64(scratch))?;
+                graph.scan(query, rows, &self.search.selection, rescored, self.threads)?
+            }
             Index::Codes(codes) => {
                 codes.nearest(query, rows, &self.search.selection, rescored, self.threads)?
             }

@@ -169,7 +169,7 @@ fn proportional(effort: usize, wanted: usize) -> usize {
 fn by_sketches(facts: &Facts<'_>, sketches: Option<(usize, &Curve)>) -> Scans {
     let promised = sketches.and_then(|(dims, curve)| Some((dims, curve.effort_for(facts.recall)?)));
     let Some((dims, effort)) = promised else {
-        return Scans { codes: f64::INFINITY, ..scans(facts, 0, facts.wanted) };
+        return Scans { exact: exact(facts), codes: f64::INFINITY, rescored: facts.wanted };
     };
     let rescored = proportional(effort, facts.wanted);
     let rows = float(facts.rows);
@@ -178,23 +178,35 @@ fn by_sketches(facts: &Facts<'_>, sketches: Option<(usize, &Curve)>) -> Scans {
     let read = 1.0 - (1.0 - share).powf(float(to_u64(sketch::GROUP)));
     let groups = rows / float(to_u64(sketch::GROUP)) * read;
     let group = float(to_u64(sketch::GROUP * dims / 2));
-    let kept = SKETCHES_KEPT + PICKED * (SCAN_ROW + SCAN_BYTE * float(facts.bytes));
+    let kept = SKETCHES_KEPT + picked(facts);
     let codes = SKETCHES_START
         + SKETCHES_ROW * rows
         + (SKETCHES_BYTE * group + SKETCHES_LEAP * (1.0 - read)) * groups
         + kept * float(to_u64(rescored));
-    Scans { codes, rescored, ..scans(facts, 0, rescored) }
+    Scans { exact: exact(facts), codes, rescored }
 }
 
 /// What scans cost where a code has so many bytes and so many rows are scored exactly after a scan of codes.
 fn scans(facts: &Facts<'_>, code_bytes: usize, rescored: usize) -> Scans {
-    let (rows, allowed) = (float(facts.rows), float(facts.allowed.min(facts.rows)));
-    let read = |picked: f64| rows.min(allowed * picked);
-    let exact = SCAN_ROW + SCAN_BYTE * float(facts.bytes);
     let code = SCAN_ROW + CODES_BYTE * float(to_u64(code_bytes));
     // Where a vector is hardly longer than its code, or nearly all allowed rows are scored in the end, nothing is saved.
-    let codes = CODES_START + code * read(PICKED_CODE) + PICKED * exact * float(to_u64(rescored));
-    Scans { exact: exact * read(PICKED), codes, rescored }
+    let codes = CODES_START + code * read(facts, PICKED_CODE) + picked(facts) * float(to_u64(rescored));
+    Scans { exact: exact(facts), codes, rescored }
+}
+
+/// What a scan of the allowed rows costs.
+fn exact(facts: &Facts<'_>) -> f64 {
+    (SCAN_ROW + SCAN_BYTE * float(facts.bytes)) * read(facts, PICKED)
+}
+
+/// What it costs to score a row that is picked.
+fn picked(facts: &Facts<'_>) -> f64 {
+    PICKED * (SCAN_ROW + SCAN_BYTE * float(facts.bytes))
+}
+
+/// How many rows are read in order at the price of picking those that are allowed, or all where that is less.
+fn read(facts: &Facts<'_>, picked: f64) -> f64 {
+    float(facts.rows).min(float(facts.allowed.min(facts.rows)) * picked)
 }
 
 /// A search of the graph where that is cheaper than `scan`, a cost and a way.
@@ -213,7 +225,7 @@ fn graph(facts: &Facts<'_>, codes: Codes, curve: &Curve, least: usize, scan: (f6
         GRAPH_START
             + (GRAPH_ROW + GRAPH_VALUE * float(facts.dim)) * computed(curve, effort)
             + (GRAPH_STEP + GRAPH_WAITING * effort) * effort
-            + PICKED * (SCAN_ROW + SCAN_BYTE * float(facts.bytes)) * again
+            + picked(facts) * again
     };
     let effort = match facts.seen {
         None => least,

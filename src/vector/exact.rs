@@ -139,12 +139,14 @@ impl<'a> Block<'a> {
         self.vectors.slice(position * self.dim..(position + 1) * self.dim).widened()
     }
 
-    /// Has its vectors read from the disk, where they are mapped and not in memory, without waiting for them. For vectors in
-    /// no order: each that is merely touched would be read with as many of its neighbours as the device reads ahead.
-    pub(crate) fn fetch(&self) {
-        match self.vectors {
-            Values::Whole(values) => fetch(bytemuck::cast_slice(values)),
-            Values::Half(values) => fetch(bytemuck::cast_slice(values)),
+    /// Has the vectors at these positions read from the disk, where they are mapped and not in memory, without waiting for them.
+    /// For vectors in no order: each that is merely touched would be read with as many of its neighbours as the device reads ahead.
+    pub(crate) fn fetch(&self, positions: impl Iterator<Item = usize>) {
+        for position in positions {
+            match self.slice(position..position + 1).vectors {
+                Values::Whole(values) => fetch(bytemuck::cast_slice(values)),
+                Values::Half(values) => fetch(bytemuck::cast_slice(values)),
+            }
         }
     }
 

@@ -230,9 +230,7 @@ impl<'a> Work<'a> {
             let last = exact.last().map_or(f32::INFINITY, |best| best.score);
             let mut good = Vec::with_capacity(EFFORT_MAX);
             let approximate = held.approximate.into_sorted();
-            for best in &approximate {
-                self.block.slice(to_usize(best.row)..to_usize(best.row) + 1).fetch();
-            }
+            self.block.fetch(approximate.iter().map(|best| to_usize(best.row)));
             for best in approximate {
                 let mut top = TopK::new(1);
                 let position = std::iter::once(to_usize(best.row));

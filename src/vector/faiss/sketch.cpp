@@ -8,15 +8,13 @@
 #include <cstring>
 
 #include "guard.h"
+#include "whole.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include <immintrin.h>
-
-#define VDB_SKETCH __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")))
-
 namespace {
 
+using vdb::ALL;
 using vdb::require;
 
 // The rows of a group, the dimensions of a step, and the bytes of both.
@@ -27,23 +25,16 @@ constexpr size_t CHUNK = GROUP * STEP / 2;
 constexpr size_t AHEAD = 24 * CHUNK;
 // The groups that a word of a mask tells of.
 constexpr size_t PARTS = 64 / GROUP;
-// GCC 12 warns wrongly of the intrinsics that take no mask.
-constexpr __mmask16 ALL = 0xFFFF;
-
-bool is_able() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-}
 
 // Four weights, again and again.
-VDB_SKETCH __m512i four_of(const int8_t* weights) {
+VDB_WHOLE __m512i four_of(const int8_t* weights) {
     int32_t four = 0;
     std::memcpy(&four, weights, sizeof(four));
     return _mm512_set1_epi32(four);
 }
 
 // The scores of a group.
-VDB_SKETCH __m512 scores_of(const vdb_sketches& sketches, const uint8_t* group, size_t first) {
+VDB_WHOLE __m512 scores_of(const vdb_sketches& sketches, const uint8_t* group, size_t first) {
     const __m512i lower = _mm512_set1_epi8(0x0F);
     __m512i low = _mm512_setzero_si512();
     __m512i high = low;
@@ -64,7 +55,7 @@ VDB_SKETCH __m512 scores_of(const vdb_sketches& sketches, const uint8_t* group, 
     return _mm512_sub_ps(scores, _mm512_maskz_loadu_ps(some, sketches.biases + first));
 }
 
-VDB_SKETCH size_t scan(const vdb_sketches& sketches, float floor, size_t* word, float* scores, uint32_t* rows, size_t len) {
+VDB_WHOLE size_t scan(const vdb_sketches& sketches, float floor, size_t* word, float* scores, uint32_t* rows, size_t len) {
     const size_t bytes = GROUP * sketches.dims / 2;
     const __m512 least = _mm512_set1_ps(floor);
     size_t found = 0;
@@ -103,7 +94,7 @@ int vdb_sketch_scan(
         size_t message_len) noexcept {
     return vdb::guarded(message, message_len, [&] {
         const size_t groups = sketches->mask_len * PARTS;
-        require(is_able(), "the processor cannot sum products of bytes");
+        require(vdb::has_whole(), "the processor cannot sum products of bytes");
         require(sketches->dims > 0 && sketches->dims % STEP == 0, "dimensions are no multiple of 8");
         require(sketches->weights_len == sketches->dims, "weights are not one for each dimension");
         require(sketches->codes_len / (GROUP * sketches->dims / 2) >= groups, "sketches are fewer than the mask tells of");
@@ -114,7 +105,7 @@ int vdb_sketch_scan(
 }
 
 int vdb_sketch_able() noexcept {
-    return is_able() ? 1 : 0;
+    return vdb::has_whole() ? 1 : 0;
 }
 
 #else

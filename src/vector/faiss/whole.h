@@ -15,6 +15,12 @@
 
 namespace vdb {
 
+// Whether this processor has them.
+inline bool has_whole() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+}
+
 // All bytes of a register.
 constexpr __mmask64 ALL_BYTES = ~UINT64_C(0);
 
@@ -219,9 +225,7 @@ inline std::unique_ptr<Distances> whole_distances(
         const uint8_t* codes,
         bool flat,
         bool similar) {
-    const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-    if (!has || flat || !similar || quantizer.qtype != ScalarQuantizer::QT_8bit || quantizer.d % WIDTH != 0) {
+    if (!has_whole() || flat || !similar || quantizer.qtype != ScalarQuantizer::QT_8bit || quantizer.d % WIDTH != 0) {
         return nullptr;
     }
     return std::make_unique<WholeDistances>(quantizer, codes);

@@ -305,7 +305,7 @@ impl Work<'_> {
             let rows = &order[piece * PIECE_ROWS..end];
             let mut vectors = vec![0.0; rows.len() * dim];
             let positions = rows.iter().map(|&row| usize::try_from(row).unwrap_or(usize::MAX));
-            positions.clone().for_each(|position| self.block.slice(position..position + 1).fetch());
+            self.block.fetch(positions.clone());
             for (position, vector) in positions.zip(vectors.chunks_exact_mut(dim)) {
                 self.block.indexed(self.metric, position, vector);
             }

@@ -32,7 +32,10 @@ const EFFORTS: [u32; 11] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 /// How many rows are scored exactly after a scan of sketches, where recall is measured.
 const RESCORED: [u32; 14] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048];
 /// The most of them.
-pub(super) const RESCORED_MAX: usize = 2048;
+pub(super) const RESCORED_MAX: usize = {
+    let [.., most] = RESCORED;
+    most as usize
+};
 
 /// How many rows of an index are held out.
 pub(crate) fn sample(rows: usize) -> usize {
@@ -259,7 +262,7 @@ impl Measure<'_> {
             let candidates = self.codes.candidates(K);
             let nearest = searcher.search(query.vector(), candidates, to_usize(u64::from(effort)))?;
             let positions = nearest.rows.iter().map_while(|&row| usize::try_from(row).ok());
-            positions.clone().for_each(|position| self.block.slice(position..position + 1).fetch());
+            self.block.fetch(positions.clone());
             let mut top = TopK::new(K);
             scan_positions(self.block, query, positions, &|row| row, &mut top)?;
             *sums = Sums { found: as_good(top, last), found_squared: 0, computed: nearest.computed };

@@ -112,9 +112,7 @@ struct Sample<'a> {
 impl<'a> Sample<'a> {
     fn new(block: &'a Block<'a>, metric: Metric) -> Self {
         let mut sample = Sample { block, metric, mean: vec![0.0; block.dim()], variance: 0.0 };
-        for position in sample.positions() {
-            block.slice(position..position + 1).fetch();
-        }
+        block.fetch(sample.positions());
         let (mut sums, mut square) = (vec![0.0_f64; block.dim()], 0.0);
         sample.each(|vector| {
             for (sum, &value) in sums.iter_mut().zip(vector) {

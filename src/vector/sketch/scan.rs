@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mask::{self, Words};
 use super::nearest::Nearest;
+use super::portable::Planes;
 use super::{WORD, portable};
 use crate::error::Result;
 use crate::vector::codes::Found;
@@ -99,10 +100,12 @@ impl Sketches<'_> {
         let start = u32::try_from(start).unwrap_or(u32::MAX);
         while word < mask.len() {
             let floor = nearest.floor();
-            let found = if query.native {
-                sketch_scan(&parts, floor, &mut word, &mut scores, &mut rows)?
-            } else {
-                portable::scan(query, (biases, codes, mask), floor, &mut word, (&mut scores, &mut rows))
+            let found = match &query.planes {
+                None => sketch_scan(&parts, floor, &mut word, &mut scores, &mut rows)?,
+                Some(planes) => {
+                    let parts = portable::Parts { planes, unit: query.unit, biases, codes, mask };
+                    parts.scan(floor, &mut word, (&mut scores, &mut rows))
+                }
             };
             for (&score, &row) in scores.iter().zip(&rows).take(found) {
                 nearest.add(score, start.saturating_add(row));
@@ -116,11 +119,11 @@ impl Sketches<'_> {
 #[derive(Debug)]
 pub(super) struct SketchQuery {
     /// A weight for each dimension.
-    pub(super) weights: Vec<i8>,
+    weights: Vec<i8>,
     /// What a sum of weighted codes counts.
-    pub(super) unit: f32,
-    /// Whether the processor sums products of bytes.
-    pub(super) native: bool,
+    unit: f32,
+    /// The weights as the portable scan has them, where the processor does not sum products of bytes.
+    planes: Option<Vec<Planes>>,
 }
 
 impl SketchQuery {
@@ -131,10 +134,12 @@ impl SketchQuery {
         // Not a number becomes zero.
         #[expect(clippy::cast_possible_truncation, reason = "at most the greatest weight")]
         let rounded = |place: &f32| if unit > 0.0 { (place / unit).round() as i8 } else { 0 };
-        SketchQuery {
-            weights: places.iter().map(rounded).collect(),
-            unit: step * unit,
-            native: sketch_able(),
-        }
+        SketchQuery::of(places.iter().map(rounded).collect(), step * unit, sketch_able())
+    }
+
+    /// A query of these weights, for a processor that sums products of bytes, or any.
+    pub(super) fn of(weights: Vec<i8>, unit: f32, is_able: bool) -> Self {
+        let planes = if is_able { None } else { Some(portable::planes(&weights)) };
+        SketchQuery { weights, unit, planes }
     }
 }

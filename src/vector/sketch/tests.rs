@@ -209,7 +209,7 @@ fn both_scans_give_what_sums_in_full_give() {
             let sketches =
                 Sketches { dim: 1, dims, step: 1.0, directions: &[], codes: &codes, biases, count: rows };
             for native in [false, crate::vector::faiss::sketch_able()] {
-                let query = scan::SketchQuery { weights: weights.clone(), unit, native };
+                let query = scan::SketchQuery::of(weights.clone(), unit, native);
                 let wanted = scores.len() / 3 + 1;
                 let mut nearest = Nearest::new(wanted);
                 sketches.piece(&query, 0, &mask, &mut nearest).unwrap();

@@ -35,11 +35,15 @@ impl Data {
     }
 
     fn clustered(seed: u32, rows: usize, dim: usize) -> Self {
+        Self::in_clusters(20, seed, rows, dim)
+    }
+
+    fn in_clusters(clusters: usize, seed: u32, rows: usize, dim: usize) -> Self {
         // The centres are the same for every seed, so that queries are near the rows.
-        let centres = numbers(77, 20 * dim);
+        let centres = numbers(77, clusters * dim);
         let noise = numbers(seed, rows * dim);
         let row = |(n, noise): (usize, &[f32])| -> Vec<f32> {
-            let centre = &centres[n * 7 % 20 * dim..][..dim];
+            let centre = &centres[n * 7 % clusters * dim..][..dim];
             centre.iter().zip(noise).map(|(c, x)| c + 0.4 * x).collect()
         };
         Data::new(dim, noise.chunks_exact(dim).enumerate().flat_map(row).collect())

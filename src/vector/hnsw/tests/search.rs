@@ -22,6 +22,20 @@ fn the_nearest_are_found_whatever_the_metric_and_the_codes() {
 }
 
 #[test]
+fn hardly_a_query_comes_down_in_a_wrong_cluster() {
+    let (data, queries) = (Data::in_clusters(100, 1, 10_000, 32), Data::in_clusters(100, 2, 1000, 32));
+    let params = Params { m: 16, ..Params::new(Codes::Sq8) };
+    let index = Index::open(data.build(Metric::L2, params, 1).unwrap()).unwrap();
+    let lost = |query: &&[f32]| {
+        let exact = data.exact(Metric::L2, query, 10);
+        data.search(&index, query, 10, 16).iter().all(|row| !exact.contains(row))
+    };
+    // A search that goes down with one row loses twelve.
+    let lost = queries.rows().filter(lost).count();
+    assert!(lost <= 2, "{lost} of 1,000 queries find none of their ten nearest");
+}
+
+#[test]
 fn a_build_by_one_thread_is_the_same_each_time_and_by_two_as_good() {
     let (data, queries) = (Data::clustered(5, 3000, 16), Data::clustered(6, 40, 16));
     let params = Params::new(Codes::Sq8);

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
-use common::{Clusters, Outcome, Random, Report, directory, percentile};
+use common::{Clusters, Outcome, Random, Report, by_vectors, directory, percentile};
 use vdb::{Control, Document, Filter, OpenOptions, Query, SearchPath, Snapshot};
 
 const ROWS: usize = 100_000;
@@ -121,7 +121,7 @@ impl Run {
     fn of(snapshot: &Snapshot, query: &Query) -> vdb::Result<Self> {
         let found = snapshot.explain(query)?;
         let plan = found.plan;
-        let time: Duration = plan.graph_time + plan.codes_time + plan.scan_time;
+        let time = by_vectors(&plan);
         let ids = found.hits.into_iter().map(|hit| hit.id).collect();
         Ok(Run { found: ids, ms: time.as_secs_f64() * 1e3, path: plan.path })
     }

@@ -161,7 +161,7 @@ fn plans() {
     let mut all = plan(&[]);
     let ms = all["ms"].take();
     assert!(
-        ["target", "filter", "graph", "scan", "text", "fetch"]
+        ["target", "filter", "graph", "codes", "rescore", "scan", "text", "fetch"]
             .iter()
             .all(|step| ms[step].as_f64() >= Some(0.0)),
         "{ms}"

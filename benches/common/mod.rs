@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use vdb::Document;
+use vdb::{Document, Plan};
 
 /// What a benchmark's `main` returns.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
@@ -176,6 +176,11 @@ pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, part: f64) -> f6
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place within the values")]
     let place = ((values.len() as f64 - 1.0) * part).round() as usize;
     values.get(place).copied().unwrap_or(f64::NAN)
+}
+
+/// What a search has spent on vectors: not the filter, nor what becomes of the documents that it found.
+pub(crate) fn by_vectors(plan: &Plan) -> Duration {
+    plan.graph_time + plan.codes_time + plan.rescore_time + plan.scan_time
 }
 
 /// The value in the middle.

@@ -54,10 +54,12 @@ pub struct Plan {
     pub target_time: Duration,
     /// To evaluate the filter.
     pub filter_time: Duration,
-    /// To search graphs, and to score what indexes gave.
+    /// To choose the ways through segments with an index, and to search graphs.
     pub graph_time: Duration,
     /// To scan codes, or sketches.
     pub codes_time: Duration,
+    /// To score again, exactly, what indexes gave.
+    pub rescore_time: Duration,
     /// To scan vectors.
     pub scan_time: Duration,
     /// To search words.
@@ -110,6 +112,7 @@ impl Default for Plan {
             filter_time: Duration::ZERO,
             graph_time: Duration::ZERO,
             codes_time: Duration::ZERO,
+            rescore_time: Duration::ZERO,
             scan_time: Duration::ZERO,
             text_time: Duration::ZERO,
             fetch_time: Duration::ZERO,

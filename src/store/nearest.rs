@@ -53,7 +53,7 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
             None => scanned.push(segment),
         }
     }
-    plan.graph_time = started.elapsed().saturating_sub(plan.codes_time);
+    plan.graph_time = started.elapsed().saturating_sub(plan.codes_time + plan.rescore_time);
     let started = Instant::now();
     let mut blocks: Vec<Block<'_>> = Vec::new();
     for segment in &scanned {
@@ -177,7 +177,10 @@ impl ByIndex<'_> {
                     (near.positions, false, &mut used.graphs)
                 }
             };
-            if let Some(top) = self.score(positions, is_all, plan)? {
+            let started = Instant::now();
+            let scored = self.score(positions, is_all, plan)?;
+            plan.rescore_time += started.elapsed();
+            if let Some(top) = scored {
                 *count += 1;
                 return Ok(Some(top));
             }

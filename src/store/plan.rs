@@ -122,13 +122,15 @@ pub(super) fn way(facts: &Facts<'_>) -> Way {
     let Some(known) = facts.index.filter(|_| facts.recall < 1.0 && facts.allowed > 0) else {
         return Way::Exact;
     };
-    let Some(effort) = known.curve.effort_for(facts.recall) else { return Way::Exact };
-    let scans = match (known.recipe, known.sketches) {
-        (Recipe::Graph(_), sketches) => by_sketches(facts, sketches),
-        (Recipe::Codes(width), _) => {
+    let effort = known.curve.effort_for(facts.recall);
+    let scans = match (known.recipe, effort) {
+        // What no effort in the graph finds may be among the nearest by their sketches.
+        (Recipe::Graph(_), _) => by_sketches(facts, known.sketches),
+        (Recipe::Codes(width), Some(effort)) => {
             let rescored = proportional(effort, facts.wanted);
             scans(facts, Width::bytes(width, to_usize(facts.dim)), rescored)
         }
+        (Recipe::Codes(_), None) => return Way::Exact,
     };
     let by_codes = match facts.forced {
         Some(SearchPath::Exact) => false,
@@ -140,8 +142,8 @@ pub(super) fn way(facts: &Facts<'_>) -> Way {
     } else {
         (scans.exact, Way::Exact)
     };
-    match known.recipe {
-        Recipe::Graph(params) if matches!(facts.forced, None | Some(SearchPath::Graph)) => {
+    match (known.recipe, effort) {
+        (Recipe::Graph(params), Some(effort)) if matches!(facts.forced, None | Some(SearchPath::Graph)) => {
             graph(facts, params.codes, known.curve, effort, scan)
         }
         _ => scan.1,
@@ -411,6 +413,18 @@ mod tests {
         assert_eq!(way(&Facts { recall: 0.99, ..forced }), Way::Exact, "it is not promised");
         let without = Some(Known { recipe, curve: &curve, sketches: None });
         assert_eq!(way(&Facts { index: without, ..forced }), Way::Exact);
+    }
+
+    #[test]
+    fn what_the_graph_does_not_promise_the_sketches_may() {
+        let (curve, point) = (curve(), |effort, recall| Point { effort, recall, error: 0.0, computed: 0.0 });
+        let sketched = Curve { queries: 200, points: vec![point(16, 0.9), point(64, 0.998)] };
+        let recipe = Recipe::Graph(Params::new(Codes::Sq8));
+        let index = Some(Known { recipe, curve: &curve, sketches: Some((64, &sketched)) });
+        let at = |recall| way(&Facts { recall, index, ..facts(&curve, 1_000_000, 1_000_000) });
+        assert!(effort(at(0.98)).is_some());
+        assert_eq!(at(0.998), Way::Codes { rescored: 64 });
+        assert_eq!(at(0.999), Way::Exact);
     }
 
     #[test]

@@ -138,8 +138,8 @@ impl PlanData<'_> {
             })),
             "ms": {
                 "target": ms(plan.target_time), "filter": ms(plan.filter_time), "graph": ms(plan.graph_time),
-                "codes": ms(plan.codes_time), "scan": ms(plan.scan_time), "text": ms(plan.text_time),
-                "fetch": ms(plan.fetch_time),
+                "codes": ms(plan.codes_time), "rescore": ms(plan.rescore_time), "scan": ms(plan.scan_time),
+                "text": ms(plan.text_time), "fetch": ms(plan.fetch_time),
             },
         });
         if let Some(data) = data.as_object_mut() {

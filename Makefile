@@ -1,6 +1,6 @@
 # Every build uses the release profile with FAISS bundled, so that FAISS is compiled once and shared by all of them.
 .NOTPARALLEL:
-.PHONY: demo install setup models test lint bench bench-memory bench-million eval native-torch corrupt fuzz asan old-cpu bench-peers
+.PHONY: demo install setup models test lint bench bench-own bench-memory bench-million eval native-torch corrupt fuzz asan old-cpu bench-peers
 
 export PATH := $(CURDIR)/.local/bin:$(PATH):$(HOME)/.cargo/bin
 # The Python that has FAISS, for the tests that open our files with it.
@@ -40,7 +40,12 @@ lint:
 	cargo clippy $(CARGO_FLAGS) --all-targets --no-default-features --features faiss-bundled -- -D warnings
 	cargo clippy $(CARGO_FLAGS) --bench memory --bench million -- -D warnings
 
-bench: models
+# All benchmarks but the longest, bench-million: some half an hour, and a gigabyte of packages of other libraries. With -k a bound
+# that does not hold stops nothing.
+bench: bench-own bench-peers bench-memory
+
+# Those that need nothing but ourselves.
+bench-own: models
 	cargo bench --profile release --locked --no-fail-fast
 
 # Compares vdb with other libraries, which it installs into .local/peers first. DATA: sizes, such as "100000x384 1000000x384

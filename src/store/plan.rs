@@ -310,6 +310,18 @@ mod tests {
         Facts { index, ..facts(curve, rows, allowed) }
     }
 
+    /// The recall of scans of sketches at 16 and at 64 rows scored exactly.
+    fn sketched(least: f32, most: f32) -> Curve {
+        let point = |(effort, recall)| Point { effort, recall, error: 0.0, computed: 0.0 };
+        Curve { queries: 200, points: [(16, least), (64, most)].map(point).to_vec() }
+    }
+
+    /// A graph with sketches.
+    fn both<'a>(curve: &'a Curve, sketched: &'a Curve) -> Known<'a> {
+        let recipe = Recipe::Graph(Params::new(Codes::Sq8));
+        Known { recipe, curve, sketches: Some((64, sketched)) }
+    }
+
     fn effort(way: Way) -> Option<usize> {
         match way {
             Way::Exact | Way::Codes { .. } => None,
@@ -396,11 +408,8 @@ mod tests {
 
     #[test]
     fn sketches_are_scanned_where_rows_are_neither_few_nor_near() {
-        let curve = curve();
-        let point = |effort, recall| Point { effort, recall, error: 0.0, computed: 0.0 };
-        let sketched = Curve { queries: 200, points: vec![point(16, 0.9), point(64, 0.98)] };
-        let recipe = Recipe::Graph(Params::new(Codes::Sq8));
-        let index = Some(Known { recipe, curve: &curve, sketches: Some((64, &sketched)) });
+        let (curve, sketched) = (curve(), sketched(0.9, 0.98));
+        let index = Some(both(&curve, &sketched));
         let some = |allowed| Facts { index, ..facts(&curve, 100_000, allowed) };
         let wanted = Wanted { candidates: 40, effort: 40 };
         let seen = Some(Seen { wanted, nearest: 40, allowed: 0 });
@@ -411,16 +420,14 @@ mod tests {
         let forced = Facts { forced: Some(SearchPath::Codes), ..some(50_000) };
         assert_eq!(way(&Facts { wanted: 100, ..forced }), Way::Codes { rescored: 460 });
         assert_eq!(way(&Facts { recall: 0.99, ..forced }), Way::Exact, "it is not promised");
-        let without = Some(Known { recipe, curve: &curve, sketches: None });
+        let without = Some(Known { sketches: None, ..both(&curve, &sketched) });
         assert_eq!(way(&Facts { index: without, ..forced }), Way::Exact);
     }
 
     #[test]
     fn what_the_graph_does_not_promise_the_sketches_may() {
-        let (curve, point) = (curve(), |effort, recall| Point { effort, recall, error: 0.0, computed: 0.0 });
-        let sketched = Curve { queries: 200, points: vec![point(16, 0.9), point(64, 0.998)] };
-        let recipe = Recipe::Graph(Params::new(Codes::Sq8));
-        let index = Some(Known { recipe, curve: &curve, sketches: Some((64, &sketched)) });
+        let (curve, sketched) = (curve(), sketched(0.9, 0.998));
+        let index = Some(both(&curve, &sketched));
         let at = |recall| way(&Facts { recall, index, ..facts(&curve, 1_000_000, 1_000_000) });
         assert!(effort(at(0.98)).is_some());
         assert_eq!(at(0.998), Way::Codes { rescored: 64 });

@@ -2,7 +2,7 @@
 //!
 //! An index is one blob of aligned sections ([`sections`]), which FAISS's search reads where they lie. It holds codes of
 //! the vectors, of unit length under cosine, and never the vectors: what a search of the graph finds is scored again,
-//! exactly, from the vectors of the segment. Beside the codes are [sketches](super::sketch), for filters that leave little near the query.
+//! exactly, from the vectors of the segment. Beside the codes are [sketches](super::sketch), for what the graph does not find.
 //!
 //! Source: Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable
 //! Small World graphs", arXiv 1603.09320; FAISS 1.12 `impl/HNSW.cpp`.

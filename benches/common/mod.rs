@@ -34,6 +34,18 @@ const WORDS: [&str; 16] = [
     "lagoon", "meadow", "nimbus", "orchard", "prairie",
 ];
 
+/// Sentences to make texts of: three of them have about 60 tokens.
+pub(crate) const SENTENCES: [&str; 8] = [
+    "This package contains the shared libraries that programs need when they read and write compressed archives.",
+    "It is fast enough for large collections, and it never loads more of a file than a question asks for.",
+    "The server listens on a local socket and answers one request at a time in the order of arrival.",
+    "Fonts, icons and translations are kept in packages of their own so that small systems can leave them out.",
+    "Install the development files if you want to compile other software against this library.",
+    "A simple editor for plain text with search, undo, and colours for about forty programming languages.",
+    "Measurements are stored every minute and can be drawn as graphs of a day, a month or a year.",
+    "The command reads the configuration first, checks it, and tells in one line what it would change.",
+];
+
 /// Numbers that are the same in every run.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);

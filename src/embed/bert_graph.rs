@@ -2,22 +2,21 @@
 
 use std::path::Path;
 
-use prost::Message;
 use serde::Deserialize;
 
-use super::onnx::{self, Attribute, Graph, Model, Node, OperatorSet, Tensor, Value};
-use super::weights::Weights;
+use super::onnx::{self, Attribute, Graph, Node, Tensor, Value};
+use super::weights::{Matrix, Weights};
 use crate::codec::to_u64;
 use crate::error::{Error, Result};
 
-/// The version of the ONNX format, and of its operators.
-const IR_VERSION: i64 = 9;
-const OPSET: i64 = 20;
 /// What hidden positions get before the softmax: e to this power is zero.
 const MASKED: f32 = -1e30;
 /// The most layers, and the largest of the other sizes, that a configuration may ask for.
 const LAYERS_MAX: usize = 1024;
 const SIZE_MAX: usize = 1 << 24;
+
+/// The product with a matrix that is not transposed first: a transposed one would be a copy, and not shared among sessions.
+const PRODUCT: &str = "FusedMatMul";
 
 /// The part of `config.json` that decides the graph.
 #[derive(Clone, Debug, Deserialize)]
@@ -126,15 +125,21 @@ impl BertConfig {
     }
 }
 
+/// The graph of a model, and the matrices that tokens are multiplied by: nearly all of its weights but those of the words.
+pub(super) struct Built {
+    pub(super) onnx: Vec<u8>,
+    pub(super) matrices: Vec<Matrix>,
+}
+
 /// Builds the graph: token ids, mask and types in, `last_hidden_state` out. Its bytes are the ONNX file; the weights are
 /// named by place in `weights`, relative to its directory.
 ///
 /// Source: Devlin et al. 2019, BERT; the names of the tensors are those of the Hugging Face `BertModel`.
 /// # Errors
 /// `Invalid` with the first tensor that is missing or has the wrong shape or type; `Io`.
-pub(super) fn build(config: &BertConfig, weights: &Path) -> Result<Vec<u8>> {
+pub(super) fn build(config: &BertConfig, weights: &Path) -> Result<Built> {
     let weights = Weights::open(weights)?;
-    let mut builder = Builder { config, weights: &weights, graph: Graph::default() };
+    let mut builder = Builder { config, weights: &weights, graph: Graph::default(), matrices: Vec::new() };
     builder.constants();
     let mut hidden = builder.embeddings()?;
     let mask = builder.mask();
@@ -142,16 +147,13 @@ pub(super) fn build(config: &BertConfig, weights: &Path) -> Result<Vec<u8>> {
         hidden = builder.layer(layer, &hidden, &mask)?;
     }
     builder.node_to("Identity", &[&hidden], "last_hidden_state", vec![]);
-    let mut graph = builder.graph;
+    let Builder { mut graph, matrices, .. } = builder;
     graph.name = "bert".into();
     graph.inputs = ["input_ids", "attention_mask", "token_type_ids"]
         .map(|name| Value::sequence(name, onnx::INT64, None))
         .into();
     graph.outputs = vec![Value::sequence("last_hidden_state", onnx::FLOAT, Some(signed(config.hidden_size)))];
-    let opset_import = vec![OperatorSet { domain: String::new(), version: OPSET }];
-    let model =
-        Model { ir_version: IR_VERSION, producer_name: "vdb".into(), graph: Some(graph), opset_import };
-    Ok(model.encode_to_vec())
+    Ok(Built { onnx: onnx::encode(graph), matrices })
 }
 
 /// A size that was checked against `SIZE_MAX`.
@@ -164,6 +166,7 @@ struct Builder<'a> {
     config: &'a BertConfig,
     weights: &'a Weights,
     graph: Graph,
+    matrices: Vec<Matrix>,
 }
 
 impl Builder<'_> {
@@ -180,6 +183,7 @@ impl Builder<'_> {
             name: format!("node_{output}"),
             op_type: op_type.into(),
             attributes,
+            domain: if op_type == PRODUCT { onnx::RUNTIME_DOMAIN.into() } else { String::new() },
         });
     }
 
@@ -224,9 +228,9 @@ impl Builder<'_> {
     fn linear(&mut self, name: &str, input: &str, from: usize, to: usize) -> Result<String> {
         let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
         self.weight(&weight, &[to, from])?;
+        self.matrices.push(self.weights.matrix(&weight, [to, from])?);
         self.weight(&bias, &[to])?;
-        let transposed = self.node("Transpose", &[&weight], vec![Attribute::ints("perm", &[1, 0])]);
-        let product = self.node("MatMul", &[input, &transposed], vec![]);
+        let product = self.node(PRODUCT, &[input, &weight], vec![Attribute::int("transB", 1)]);
         Ok(self.node("Add", &[&product, &bias], vec![]))
     }
 

@@ -11,6 +11,7 @@ use super::ModelIdentity;
 use super::bert_graph::{self, BertConfig};
 use super::digest;
 use super::onnx;
+use super::weights::Matrix;
 use crate::codec::to_u64;
 use crate::error::{Error, Result};
 
@@ -71,6 +72,8 @@ pub(super) struct Folder {
     pub(super) tokens_max: usize,
     /// Neither cuts nor pads.
     pub(super) tokenizer: Tokenizer,
+    /// The weights that sessions share: none where the graph was read, or where values lie between the places for values.
+    pub(super) matrices: Vec<Matrix>,
 }
 
 /// What is wrong with a folder, all of it.
@@ -100,11 +103,10 @@ impl Folder {
         Err(Error::invalid(format!("model folder {}", path.display()), problems.0.join("; ")))
     }
 
-    /// The most anonymous memory that a session takes: the weights of its layers as the processor wants them, and what it
-    /// computes from the longest text, in an arena that doubles. The weights of words stay mapped.
-    ///
-    /// Measured: all-MiniLM-L6-v2 took 72 MiB a session, of which 43 are weights.
-    pub(super) fn session_bytes(&self) -> u64 {
+    /// The most anonymous memory that so many sessions take: the weights of the layers as the processor wants them, once if
+    /// they are shared, and what each computes from the longest text, in an arena that doubles. The weights of words stay
+    /// mapped.
+    pub(super) fn sessions_bytes(&self, sessions: usize) -> u64 {
         let tokens = to_u64(self.tokens_max).min(to_u64(TOKENS_DEFAULT) * 16);
         let (weights, computed) = match &self.network {
             Network::Bert(config) => (config.layer_bytes(), config.computed_bytes(tokens)),
@@ -114,7 +116,10 @@ impl Folder {
                 (file.saturating_mul(2), tokens.saturating_mul(tokens * 96 + to_u64(self.dim) * 64))
             }
         };
-        weights.saturating_add(computed.saturating_mul(2)).saturating_add(SESSION_BYTES)
+        let sessions = to_u64(sessions);
+        let copies = if self.matrices.is_empty() { sessions } else { 1 };
+        let each = computed.saturating_mul(2).saturating_add(SESSION_BYTES);
+        weights.saturating_mul(copies).saturating_add(each.saturating_mul(sessions))
     }
 
     fn examine(path: &Path, problems: &mut Problems) -> Option<Folder> {
@@ -131,10 +136,15 @@ impl Folder {
             let config = needed(CONFIG).and_then(|bytes| BertConfig::parse(CONFIG, &bytes).map_err(reason));
             problems.take(config).map(Network::Bert)
         };
+        let mut matrices = Vec::new();
         if let Some(Network::Bert(config)) = &network
             && path.join(WEIGHTS_SAFETENSORS).exists()
         {
-            problems.take(bert_graph::build(config, &path.join(WEIGHTS_SAFETENSORS)).map_err(reason));
+            let built = bert_graph::build(config, &path.join(WEIGHTS_SAFETENSORS)).map_err(reason);
+            matrices = problems.take(built).map_or_else(Vec::new, |built| built.matrices);
+        }
+        if !matrices.iter().all(Matrix::is_aligned) {
+            matrices.clear();
         }
         if let Some(Err(problem)) = read(MODULES).transpose().map(|bytes| modules(&bytes?)) {
             problems.0.push(problem);
@@ -161,7 +171,7 @@ impl Folder {
         };
         let tokens_max = problems.take(tokens_max(lengths, positions))?;
         let (pooling, dim) = problems.take(shape(&network, declared))?;
-        Some(Folder { path: path.into(), network, pooling, dim, tokens_max, tokenizer })
+        Some(Folder { path: path.into(), network, pooling, dim, tokens_max, tokenizer, matrices })
     }
 
     /// The file that holds the weights.
@@ -176,7 +186,7 @@ impl Folder {
     pub(super) fn graph(&self) -> Result<Vec<u8>> {
         let weights = self.path.join(self.weights());
         match &self.network {
-            Network::Bert(config) => bert_graph::build(config, &weights),
+            Network::Bert(config) => Ok(bert_graph::build(config, &weights)?.onnx),
             Network::Onnx(_) => {
                 fs::read(&weights).map_err(|source| Error::Io { op: "read", path: weights, source })
             }

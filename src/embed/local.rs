@@ -6,17 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::{fmt, ops::Range};
 
-use fastembed::{
-    InitOptionsUserDefined, OutputKey, Pooling as FastPooling, TextEmbedding, TokenizerFiles,
-    UserDefinedEmbeddingModel,
-};
 use tokenizers::{Tokenizer, TruncationParams};
 
 use super::chunking::{Chunking, Measure};
-use super::folder::{Folder, Network, Pooling};
+use super::folder::Folder;
 use super::models::Models;
-use super::{Embedder, Embeddings, Fit, ModelIdentity, runtime};
-use crate::codec::to_u64;
+use super::session::{Sessions, Worker};
+use super::{Embedder, Embeddings, Fit, ModelIdentity};
 use crate::error::{Error, Result};
 
 /// The texts that make it worth to wake another worker.
@@ -59,7 +55,8 @@ impl LoadOptions {
 
     /// The most texts that are embedded at once, each by one thread; 0 counts as 1. Replaces what was set before.
     ///
-    /// Every worker that is needed takes memory of its own, about that of the weights of its layers.
+    /// Every worker that is needed takes memory of its own: what it computes from the longest text. The weights of a model in
+    /// safetensors are shared; of one in an ONNX file each worker has a copy.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
@@ -90,8 +87,10 @@ impl LoadOptions {
         let folder = Folder::read(&models.path(name)?)?;
         let identity = folder.identity(name)?;
         let measure = Measure::new(folder.tokenizer.clone(), folder.tokens_max, self.chunking)?;
+        let tokenizer = truncating(&folder)?;
         let workers = (0..self.threads).map(|_| Mutex::new(None)).collect();
-        let model = LocalModel { identity, measure, folder, models: models.clone(), workers };
+        let (models, sessions) = (models.clone(), Mutex::new(None));
+        let model = LocalModel { identity, measure, folder, tokenizer, models, sessions, workers };
         if !self.lazy {
             model.wake()?;
         }
@@ -107,9 +106,13 @@ pub struct LocalModel {
     identity: ModelIdentity,
     measure: Measure,
     folder: Folder,
+    /// Cuts texts where the model stops reading.
+    tokenizer: Tokenizer,
     models: Models,
+    /// What makes sessions, made when the first is needed.
+    sessions: Mutex<Option<Sessions>>,
     /// Each with a session of one thread, made when it is first needed.
-    workers: Vec<Mutex<Option<TextEmbedding>>>,
+    workers: Vec<Mutex<Option<Worker>>>,
 }
 
 impl LocalModel {
@@ -152,10 +155,16 @@ impl LocalModel {
     }
 
     /// A worker with its session.
-    fn worker(&self, n: usize) -> Result<MutexGuard<'_, Option<TextEmbedding>>> {
+    fn worker(&self, n: usize) -> Result<MutexGuard<'_, Option<Worker>>> {
         let mut worker = self.workers[n].lock().unwrap_or_else(PoisonError::into_inner);
         if worker.is_none() {
-            *worker = Some(session(&self.folder, &self.models)?);
+            // One after the other: what the first makes of the weights is there for the second.
+            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            let sessions = match &mut *sessions {
+                Some(sessions) => sessions,
+                none => none.insert(Sessions::new(&self.folder, &self.models)?),
+            };
+            *worker = Some(sessions.make(&self.folder)?);
         }
         Ok(worker)
     }
@@ -167,15 +176,8 @@ impl LocalModel {
         while let (Some((place, text)), Some(session)) = (queue.next(), worker.as_mut()) {
             // One text a run: no padding, so that neighbours cannot matter, and the runtime's memory stays that of the
             // longest text.
-            let mut vectors = session.embed([text], Some(1)).map_err(embed_error)?;
-            match vectors.pop() {
-                Some(vector) if vector.len() == self.identity.dim => done.push((place, vector)),
-                other => {
-                    let what = format!("vector that {} gave", self.identity.name);
-                    let found = other.map_or(0, |vector| vector.len());
-                    return Err(Error::Shape { what, expected: self.identity.dim, found });
-                }
-            }
+            let tokens = self.tokenizer.encode(text, true).map_err(|source| Error::Embed { source })?;
+            done.push((place, session.embed(&self.identity.name, &tokens)?));
         }
         Ok(done)
     }
@@ -230,11 +232,9 @@ impl Embedder for LocalModel {
         Ok(Embeddings { vectors, truncated })
     }
 
-    /// The tokenizer, and a session for each worker that is needed.
+    /// The tokenizer, the weights, and a session for each worker that is needed.
     fn memory_bytes(&self, texts: usize) -> u64 {
-        to_u64(self.workers_for(texts))
-            .saturating_mul(self.folder.session_bytes())
-            .saturating_add(TOKENIZER_BYTES)
+        self.folder.sessions_bytes(self.workers_for(texts)).saturating_add(TOKENIZER_BYTES)
     }
 
     fn split(&self, text: &str) -> Vec<Range<usize>> {
@@ -253,45 +253,6 @@ impl fmt::Debug for LocalModel {
             .field("workers", &self.workers.len())
             .finish_non_exhaustive()
     }
-}
-
-fn embed_error(error: fastembed::Error) -> Error {
-    Error::Embed { source: Box::new(error) }
-}
-
-/// A tokenizer of no words, for fastembed to read: it is replaced by the one that the folder has read already.
-const NO_TOKENIZER: &str =
-    r#"{"added_tokens": [], "model": {"type": "WordLevel", "vocab": {}, "unk_token": ""}}"#;
-
-/// A session of one thread.
-fn session(folder: &Folder, models: &Models) -> Result<TextEmbedding> {
-    let environment = runtime::environment(models)?;
-    let tokenizer_files = TokenizerFiles {
-        tokenizer_file: NO_TOKENIZER.into(),
-        config_file: "{}".into(),
-        special_tokens_map_file: "{}".into(),
-        tokenizer_config_file: r#"{"model_max_length": 1, "pad_token": ""}"#.into(),
-    };
-    let mut model = UserDefinedEmbeddingModel::new(folder.graph()?, tokenizer_files);
-    model.pooling = Some(match folder.pooling {
-        Pooling::Mean => FastPooling::Mean,
-        // Cls leaves a vector that is made already as it is.
-        Pooling::Cls | Pooling::Built => FastPooling::Cls,
-    });
-    model.output_key = Some(match folder.network {
-        Network::Bert(_) => OutputKey::ByName("last_hidden_state"),
-        Network::Onnx(output) => OutputKey::ByOrder(output.position),
-    });
-    // The runtime maps the weights from there, so that their pages are shared and can be dropped.
-    let place = folder.path.to_string_lossy();
-    let options = InitOptionsUserDefined::new()
-        .with_environment(environment)
-        .with_max_length(folder.tokens_max)
-        .with_intra_threads(1)
-        .with_session_config("session.model_external_initializers_file_folder_path", place);
-    let mut session = TextEmbedding::try_new_from_user_defined(model, options).map_err(embed_error)?;
-    session.tokenizer = truncating(folder)?;
-    Ok(session)
 }
 
 /// The tokenizer of a folder, that cuts texts where the model stops reading. It pads nothing: there is one text a run.

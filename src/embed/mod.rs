@@ -17,6 +17,8 @@ mod onnx;
 #[cfg(feature = "embed")]
 mod runtime;
 #[cfg(feature = "embed")]
+mod session;
+#[cfg(feature = "embed")]
 mod source;
 #[cfg(feature = "embed")]
 mod weights;

@@ -66,6 +66,8 @@ pub(super) struct Node {
     pub op_type: String,
     #[prost(message, repeated, tag = "5")]
     pub attributes: Vec<Attribute>,
+    #[prost(string, tag = "7")]
+    pub domain: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -178,6 +180,31 @@ impl Value {
         let tensor = TensorType { element, shape: Some(Shape { dims }) };
         Value { name: name.into(), kind: Some(Type { tensor: Some(tensor) }) }
     }
+}
+
+/// The version of the format, and of its operators.
+const IR_VERSION: i64 = 9;
+const OPSET: i64 = 20;
+/// The operators that the ONNX Runtime has beside those of the standard, and their version.
+pub(super) const RUNTIME_DOMAIN: &str = "com.microsoft";
+const RUNTIME_OPSET: i64 = 1;
+
+/// A graph as an ONNX file.
+pub(super) fn encode(graph: Graph) -> Vec<u8> {
+    let opset_import = [("", OPSET), (RUNTIME_DOMAIN, RUNTIME_OPSET)]
+        .map(|(domain, version)| OperatorSet { domain: domain.into(), version })
+        .into();
+    Model { ir_version: IR_VERSION, producer_name: "vdb".into(), graph: Some(graph), opset_import }
+        .encode_to_vec()
+}
+
+/// The input and the output of [`echo`].
+pub(super) const ECHO: &str = "matrix";
+
+/// A graph that returns the matrix that it is given.
+pub(super) fn echo() -> Vec<u8> {
+    let matrix = || vec![Value::sequence(ECHO, FLOAT, None)];
+    encode(Graph { name: "echo".into(), inputs: matrix(), outputs: matrix(), ..Graph::default() })
 }
 
 /// What a model says of itself: all but the weights and the nodes, which are skipped without being copied.

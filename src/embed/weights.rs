@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
@@ -25,6 +26,21 @@ pub(super) struct Weights {
     metadata: Metadata,
     /// What stands before every name: `bert.` in models that were saved with a head.
     prefix: &'static str,
+}
+
+/// A matrix of the file: its name, its rows and columns, and the place of its bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Matrix {
+    pub(super) name: String,
+    pub(super) shape: [usize; 2],
+    pub(super) place: Range<u64>,
+}
+
+impl Matrix {
+    /// Whether its values can be read where they are.
+    pub(super) fn is_aligned(&self) -> bool {
+        self.place.start.is_multiple_of(to_u64(align_of::<f32>()))
+    }
 }
 
 impl Weights {
@@ -62,11 +78,41 @@ impl Weights {
         Ok(Weights { path: path.into(), start, metadata, prefix: if prefixed { "bert." } else { "" } })
     }
 
+    /// A matrix and where its bytes are.
+    ///
+    /// # Errors
+    /// Those of [`Weights::tensor`].
+    pub(super) fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Matrix> {
+        let (start, end) = self.find(name, &shape)?;
+        let place = self.start + to_u64(start)..self.start + to_u64(end);
+        Ok(Matrix { name: name.into(), shape, place })
+    }
+
     /// The tensor as an initializer whose bytes stay in the file.
     ///
     /// # Errors
     /// `Invalid` if it is missing, of another type or of another shape.
     pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let (start, end) = self.find(name, shape)?;
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let entry = |key: &str, value: String| Entry { key: key.into(), value };
+        let signed = |n: &usize| i64::try_from(*n).unwrap_or(i64::MAX);
+        Ok(Tensor {
+            dims: shape.iter().map(signed).collect(),
+            data_type: onnx::FLOAT,
+            name: name.into(),
+            external_data: vec![
+                entry("location", file.into_owned()),
+                entry("offset", (self.start + to_u64(start)).to_string()),
+                entry("length", (end - start).to_string()),
+            ],
+            data_location: onnx::EXTERNAL,
+            ..Tensor::default()
+        })
+    }
+
+    /// Where the bytes of a tensor are, from the first tensor on.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<(usize, usize)> {
         let what = || format!("{} in {}", name, self.path.display());
         let full = format!("{}{name}", self.prefix);
         let Some(TensorInfo { dtype, shape: found, data_offsets: (start, end) }) = self.metadata.info(&full)
@@ -80,20 +126,6 @@ impl Weights {
             let reason = format!("its shape is {found:?}, config.json asks for {shape:?}");
             return Err(Error::invalid(what(), reason));
         }
-        let file = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let entry = |key: &str, value: String| Entry { key: key.into(), value };
-        let signed = |n: &usize| i64::try_from(*n).unwrap_or(i64::MAX);
-        Ok(Tensor {
-            dims: shape.iter().map(signed).collect(),
-            data_type: onnx::FLOAT,
-            name: name.into(),
-            external_data: vec![
-                entry("location", file.into_owned()),
-                entry("offset", (self.start + to_u64(*start)).to_string()),
-                entry("length", (end - start).to_string()),
-            ],
-            data_location: onnx::EXTERNAL,
-            ..Tensor::default()
-        })
+        Ok((*start, *end))
     }
 }

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
+#[cfg(feature = "embed")]
+use std::sync::{Mutex, PoisonError};
 
 use memmap2::{Mmap, MmapOptions};
 use rkyv::util::AlignedVec;
@@ -48,6 +50,33 @@ pub(crate) fn fetch(bytes: &[u8]) {
     let _ = advised;
 }
 
+/// Maps a whole file that nobody writes to, until the process ends: for a library that keeps pointers into it. The same file
+/// is mapped once.
+#[cfg(feature = "embed")]
+pub(crate) fn map_for_good(file: &File) -> io::Result<&'static [u8]> {
+    static KEPT: Mutex<Vec<(FileState, &'static Mmap)>> = Mutex::new(Vec::new());
+    let state = file_state(&file.metadata()?);
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, map)) = kept.iter().find(|(of, _)| *of == state) {
+        return Ok(map);
+    }
+    // SAFETY: the caller promises that the file is only ever replaced by another, never changed. A foreign program that
+    // truncates it can still raise SIGBUS.
+    let map: &'static Mmap = Box::leak(Box::new(unsafe { Mmap::map(file) }?));
+    kept.push((state, map));
+    Ok(map)
+}
+
+/// What tells a file from another, and from itself as it was: device, number, length, and when it was changed.
+#[cfg(feature = "embed")]
+type FileState = (u64, u64, u64, i64, i64);
+
+#[cfg(feature = "embed")]
+fn file_state(of: &std::fs::Metadata) -> FileState {
+    use std::os::unix::fs::MetadataExt as _;
+    (of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec())
+}
+
 impl Deref for Bytes {
     type Target = [u8];
 
@@ -85,6 +114,21 @@ unsafe impl StableDeref for SharedBytes {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "embed")]
+    fn a_file_is_mapped_for_good_once_until_it_is_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("weights");
+        std::fs::write(&path, [1; 5000]).unwrap();
+        let first = map_for_good(&File::open(&path).unwrap()).unwrap();
+        let second = map_for_good(&File::open(&path).unwrap()).unwrap();
+        assert_eq!((first, first.as_ptr()), (&[1; 5000][..], second.as_ptr()));
+        std::fs::write(directory.path().join("other"), [2; 6000]).unwrap();
+        std::fs::rename(directory.path().join("other"), &path).unwrap();
+        let other = map_for_good(&File::open(&path).unwrap()).unwrap();
+        assert_eq!((first, other), (&[1; 5000][..], &[2; 6000][..]));
+    }
 
     #[test]
     fn whatever_is_fetched_stays_as_it_is() {

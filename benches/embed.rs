@@ -2,19 +2,17 @@
 //!
 //! `cargo bench --bench embed`, with `VDB_MODELS`. Rounds of all cases are interleaved, every figure is the best of them.
 //! Exit status 1 means that one worker embeds below [`RATIO_MIN`] of what the multiplications of the model alone would
-//! take, that two workers are below [`SPEEDUP_MIN`] of one, that loading takes more memory than [`LOADED_MAX`], or a second worker
-//! more than [`WORKER_MAX`], which is less than the weights that it shares with the first.
+//! take, that two workers are below [`SPEEDUP_MIN`] of one, that loading takes more memory than [`LOADED_MAX`], or a second
+//! worker more than [`WORKER_MAX`], which is less than the weights that it shares with the first.
 
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
 mod common;
 
 use std::hint::black_box;
-use std::io::{self, Write};
-use std::process::ExitCode;
 use std::time::Instant;
 
-use common::{SENTENCES, mib, status_bytes};
+use common::{Outcome, Report, SENTENCES, mib, status_bytes, time};
 use gemm::Parallelism;
 use vdb::Embedder;
 use vdb::embed::{DEFAULT_MODEL, LoadOptions, Models};
@@ -32,12 +30,14 @@ const SPEEDUP_MIN: f64 = 1.6;
 const LOADED_MAX: u64 = 160 << 20;
 const WORKER_MAX: u64 = 32 << 20;
 
-fn main() -> io::Result<ExitCode> {
-    let models = Models::of_user().map_err(io::Error::other)?;
+fn main() -> Outcome {
+    let mut report = Report::default();
+    let models = Models::of_user()?;
     let before = status_bytes("RssAnon");
-    let load = Instant::now();
-    let one = LoadOptions::new().threads(1).load(&models, DEFAULT_MODEL).map_err(io::Error::other)?;
-    let load = load.elapsed().as_secs_f64();
+    if before == 0 {
+        return Err("the system does not say how much memory is anonymous".into());
+    }
+    let (load, one) = time(|| LoadOptions::new().threads(1).load(&models, DEFAULT_MODEL))?;
     let loaded = status_bytes("RssAnon").saturating_sub(before);
 
     let texts: Vec<String> =
@@ -47,9 +47,7 @@ fn main() -> io::Result<ExitCode> {
         texts.iter().map(|text| one.tokens_per_char(&[text]) * text.chars().count() as f64 + 2.0).sum();
     let length = tokens / TEXTS as f64;
 
-    texts_per_second(&one, &texts)?;
-    let with_one = status_bytes("RssAnon");
-    let two = LoadOptions::new().threads(2).load(&models, DEFAULT_MODEL).map_err(io::Error::other)?;
+    let two = LoadOptions::new().threads(2).load(&models, DEFAULT_MODEL)?;
     texts_per_second(&two, &texts[..1])?;
     let with_two = status_bytes("RssAnon");
     texts_per_second(&two, &texts)?;
@@ -66,26 +64,20 @@ fn main() -> io::Result<ExitCode> {
 
     let allowed = flops / FLOP_PER_TOKEN / length;
     let (ratio, speedup) = (alone / allowed, both / alone);
-    let mut out = io::stdout().lock();
-    writeln!(out, "{TEXTS} texts of {length:.0} tokens, {DEFAULT_MODEL}")?;
-    writeln!(out, "load                       {load:8.2} s, {:.0} MiB anonymous", mib(loaded))?;
-    writeln!(out, "with one worker            {:8.0} MiB anonymous", mib(with_one.saturating_sub(before)))?;
-    let most = mib(WORKER_MAX);
-    writeln!(out, "a second worker            {:8.0} MiB anonymous, at most {most}", mib(worker))?;
-    writeln!(out, "matrix multiplication      {:8.1} Gflop/s allow {allowed:.0} texts/s", flops / 1e9)?;
-    writeln!(out, "one worker                 {alone:8.1} texts/s, ratio {ratio:.2}, at least {RATIO_MIN}")?;
-    writeln!(
-        out,
-        "two workers                {both:8.1} texts/s, ratio {speedup:.2}, at least {SPEEDUP_MIN}"
-    )?;
-    let good = ratio >= RATIO_MIN && speedup >= SPEEDUP_MIN && loaded <= LOADED_MAX && worker <= WORKER_MAX;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report.line(format!("{TEXTS} texts of {length:.0} tokens, {DEFAULT_MODEL}, loaded in {load:.2} s"))?;
+    report.line(format!("matrix multiplication: {:.1} Gflop/s allow {allowed:.0} texts/s", flops / 1e9))?;
+    report.line(format!("one worker {alone:.1} texts/s, two workers {both:.1} texts/s"))?;
+    report.at_least("one worker / what matrix multiplication allows", ratio, RATIO_MIN);
+    report.at_least("two workers / one", speedup, SPEEDUP_MIN);
+    report.at_most("anonymous memory of loading, MiB", mib(loaded), mib(LOADED_MAX));
+    report.at_most("anonymous memory of a second worker, MiB", mib(worker), mib(WORKER_MAX));
+    report.finish()
 }
 
-fn texts_per_second(model: &impl Embedder, texts: &[&str]) -> io::Result<f64> {
-    let start = Instant::now();
-    black_box(model.embed(texts).map_err(io::Error::other)?);
-    Ok(texts.len() as f64 / start.elapsed().as_secs_f64())
+fn texts_per_second(model: &impl Embedder, texts: &[&str]) -> vdb::Result<f64> {
+    let (seconds, embeddings) = time(|| model.embed(texts))?;
+    black_box(embeddings);
+    Ok(texts.len() as f64 / seconds)
 }
 
 /// The multiplications of one layer of the model for one text, by one thread, on weights that are not in the cache.

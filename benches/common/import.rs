@@ -11,6 +11,11 @@ use crate::common::{Clusters, Report, mib};
 /// Twenty looks a second and more.
 const INTERVAL: Duration = Duration::from_millis(25);
 
+/// The peak of anonymous memory that every import may have, in bytes.
+const PEAK_MAX: u64 = 160 << 20;
+/// And of the raw vectors, where that is more.
+const PEAK_PART_MAX: f64 = 0.6;
+
 /// How an import went.
 #[derive(serde::Deserialize, serde::Serialize)]
 pub(crate) struct Imported {
@@ -39,6 +44,17 @@ impl Imported {
         let line: serde_json::Value = serde_json::from_str(text.lines().last().ok_or("no summary")?)?;
         let told = |key: &str| line["data"][key].as_u64().ok_or(format!("no {key} in {line}"));
         Ok(Imported { seconds, peak, granted: told("peak_granted")?, added: told("added")? })
+    }
+
+    /// Compares the peak with the budget, in bytes, and with what every import may have for so many bytes of vectors.
+    pub(crate) fn bound(&self, report: &mut Report, what: &str, raw: u64, budget: u64) {
+        let most = mib(PEAK_MAX).max(PEAK_PART_MAX * mib(raw));
+        report.at_most(
+            &format!("{what}: peak anonymous memory, MiB, of the budget"),
+            mib(self.peak),
+            mib(budget),
+        );
+        report.at_most(&format!("{what}: the same, by the raw vectors"), mib(self.peak), most);
     }
 
     /// Tells time, memory and documents.

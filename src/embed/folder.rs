@@ -72,7 +72,7 @@ pub(super) struct Folder {
     pub(super) tokens_max: usize,
     /// Neither cuts nor pads.
     pub(super) tokenizer: Tokenizer,
-    /// The weights that sessions share: none where the graph was read, or where values lie between the places for values.
+    /// The weights that sessions share: none where the graph was read, or where values are not at multiples of four bytes.
     pub(super) matrices: Vec<Matrix>,
 }
 

@@ -83,9 +83,7 @@ impl Weights {
     /// # Errors
     /// Those of [`Weights::tensor`].
     pub(super) fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Matrix> {
-        let (start, end) = self.find(name, &shape)?;
-        let place = self.start + to_u64(start)..self.start + to_u64(end);
-        Ok(Matrix { name: name.into(), shape, place })
+        Ok(Matrix { name: name.into(), shape, place: self.find(name, &shape)? })
     }
 
     /// The tensor as an initializer whose bytes stay in the file.
@@ -93,7 +91,7 @@ impl Weights {
     /// # Errors
     /// `Invalid` if it is missing, of another type or of another shape.
     pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let (start, end) = self.find(name, shape)?;
+        let place = self.find(name, shape)?;
         let file = self.path.file_name().unwrap_or_default().to_string_lossy();
         let entry = |key: &str, value: String| Entry { key: key.into(), value };
         let signed = |n: &usize| i64::try_from(*n).unwrap_or(i64::MAX);
@@ -103,16 +101,16 @@ impl Weights {
             name: name.into(),
             external_data: vec![
                 entry("location", file.into_owned()),
-                entry("offset", (self.start + to_u64(start)).to_string()),
-                entry("length", (end - start).to_string()),
+                entry("offset", place.start.to_string()),
+                entry("length", (place.end - place.start).to_string()),
             ],
             data_location: onnx::EXTERNAL,
             ..Tensor::default()
         })
     }
 
-    /// Where the bytes of a tensor are, from the first tensor on.
-    fn find(&self, name: &str, shape: &[usize]) -> Result<(usize, usize)> {
+    /// Where the bytes of a tensor are in the file.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<Range<u64>> {
         let what = || format!("{} in {}", name, self.path.display());
         let full = format!("{}{name}", self.prefix);
         let Some(TensorInfo { dtype, shape: found, data_offsets: (start, end) }) = self.metadata.info(&full)
@@ -126,6 +124,6 @@ impl Weights {
             let reason = format!("its shape is {found:?}, config.json asks for {shape:?}");
             return Err(Error::invalid(what(), reason));
         }
-        Ok((*start, *end))
+        Ok(self.start + to_u64(*start)..self.start + to_u64(*end))
     }
 }

@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
+#[cfg(feature = "embed")]
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 #[cfg(feature = "embed")]
 use std::sync::{Mutex, PoisonError};
@@ -50,31 +52,24 @@ pub(crate) fn fetch(bytes: &[u8]) {
     let _ = advised;
 }
 
-/// Maps a whole file that nobody writes to, until the process ends: for a library that keeps pointers into it. The same file
-/// is mapped once.
+/// Maps a whole file that is never written in place, until the process ends: for a library that keeps pointers into it. The
+/// same file is mapped once.
 #[cfg(feature = "embed")]
 pub(crate) fn map_for_good(file: &File) -> io::Result<&'static [u8]> {
-    static KEPT: Mutex<Vec<(FileState, &'static Mmap)>> = Mutex::new(Vec::new());
-    let state = file_state(&file.metadata()?);
+    /// Device, inode and length: a map keeps its inode from becoming that of another file.
+    type Kept = ((u64, u64, u64), &'static Mmap);
+    static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+    let metadata = file.metadata()?;
+    let wanted = (metadata.dev(), metadata.ino(), metadata.len());
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, map)) = kept.iter().find(|(of, _)| *of == state) {
+    if let Some((_, map)) = kept.iter().find(|(of, _)| *of == wanted) {
         return Ok(map);
     }
-    // SAFETY: the caller promises that the file is only ever replaced by another, never changed. A foreign program that
-    // truncates it can still raise SIGBUS.
+    // SAFETY: the file of a model is replaced by another, never written in place. A foreign program that truncates it can
+    // still raise SIGBUS.
     let map: &'static Mmap = Box::leak(Box::new(unsafe { Mmap::map(file) }?));
-    kept.push((state, map));
+    kept.push((wanted, map));
     Ok(map)
-}
-
-/// What tells a file from another, and from itself as it was: device, number, length, and when it was changed.
-#[cfg(feature = "embed")]
-type FileState = (u64, u64, u64, i64, i64);
-
-#[cfg(feature = "embed")]
-fn file_state(of: &std::fs::Metadata) -> FileState {
-    use std::os::unix::fs::MetadataExt as _;
-    (of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec())
 }
 
 impl Deref for Bytes {

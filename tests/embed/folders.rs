@@ -229,6 +229,26 @@ fn damaged_weights_are_an_error_and_never_a_panic() {
 }
 
 #[test]
+fn values_at_odd_places_are_read_as_well() {
+    let (root, models) = tiny::models();
+    tiny::write(root.path(), "even");
+    let path = tiny::write(root.path(), "odd").join("model.safetensors");
+    let even = fs::read(&path).unwrap();
+    let header = usize::try_from(u64::from_le_bytes(even[..8].try_into().unwrap())).unwrap();
+    // A space after the header moves all values by a byte.
+    let longer = u64::try_from(header + 1).unwrap().to_le_bytes();
+    fs::write(&path, [&longer[..], &even[8..8 + header], b" ", &even[8 + header..]].concat()).unwrap();
+    let texts = vec!["a b c d e f"; 20];
+    let vectors = |name: &str| {
+        let model = LoadOptions::new().threads(2).load(&models, name).unwrap();
+        (model.embed(&texts).unwrap().vectors, model.memory_bytes(20))
+    };
+    let ((expected, shared), (found, copied)) = (vectors("even"), vectors("odd"));
+    assert_eq!(found, expected);
+    assert!(copied > shared, "each of the two sessions has a copy of the weights");
+}
+
+#[test]
 fn poolings_and_activations_give_vectors_of_their_own() {
     let (root, models) = tiny::models();
     tiny::write(root.path(), "mean");

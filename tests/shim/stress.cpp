@@ -202,7 +202,6 @@ void scan_sketches(std::mt19937& random) {
     sketches.mask_len = words;
     std::vector<float> scores(64 + random() % 100);
     std::vector<uint32_t> rows(scores.size());
-    std::vector<uint64_t> seen(words);
     size_t word = 0;
     const auto scan = [&](float floor) {
         size_t found = 0;
@@ -210,16 +209,26 @@ void scan_sketches(std::mt19937& random) {
             return vdb_sketch_scan(
                     &sketches, floor, &word, scores.data(), rows.data(), rows.size(), &found, message, MESSAGE);
         });
-        expect((status == VDB_OK) == (vdb_sketch_able() == 1), "sketches are scanned where the processor is able");
+        const bool has_way = sketches.way > 0 && sketches.way <= vdb_sketch_ways();
+        expect((status == VDB_OK) == has_way, "sketches are scanned where the processor has the way");
         return status == VDB_OK ? found : 0;
     };
-    while (vdb_sketch_able() == 1 && word < words) {
-        const size_t found = scan(-std::numeric_limits<float>::infinity());
-        for (size_t at = 0; at < found; ++at) {
-            seen.at(rows[at] / 64) ^= UINT64_C(1) << (rows[at] % 64);
+    for (sketches.way = 1; sketches.way <= vdb_sketch_ways(); ++sketches.way) {
+        std::vector<uint64_t> seen(words);
+        for (word = 0; word < words;) {
+            const size_t found = scan(-std::numeric_limits<float>::infinity());
+            for (size_t at = 0; at < found; ++at) {
+                seen.at(rows[at] / 64) ^= UINT64_C(1) << (rows[at] % 64);
+            }
         }
+        expect(seen == mask, "each wanted row is given once");
     }
-    expect(vdb_sketch_able() == 0 || seen == mask, "each wanted row is given once");
+    for (const int way : {0, vdb_sketch_ways() + 1}) {
+        sketches.way = way;
+        word = 0;
+        scan(0);
+    }
+    sketches.way = vdb_sketch_ways();
     word = 0;
     sketches.codes_len -= 1;
     expect(status_of([&](char* message) {

@@ -83,7 +83,7 @@ unsafe extern "C" {
         message: *mut c_char,
         message_len: usize,
     ) -> c_int;
-    fn vdb_sketch_able() -> c_int;
+    fn vdb_sketch_ways() -> c_int;
     fn vdb_sketch_scan(
         sketches: *const SketchParts<'_>,
         floor: f32,
@@ -414,17 +414,17 @@ impl Searcher<'_> {
     }
 }
 
-/// Wraps `vdb_sketch_able`: whether this processor can [`sketch_scan`].
-pub(in crate::vector) fn sketch_able() -> bool {
+/// Wraps `vdb_sketch_ways`: how many ways of [`sketch_scan`] this processor has, the last the fastest.
+pub(in crate::vector) fn sketch_ways() -> c_int {
     // SAFETY: the function takes nothing and asks the processor alone.
-    unsafe { vdb_sketch_able() == 1 }
+    unsafe { vdb_sketch_ways() }
 }
 
 /// Wraps `vdb_sketch_scan`: writes wanted rows with their scores, from a word of the mask on, which becomes the word to go on with.
 /// Returns how many.
 ///
 /// # Errors
-/// `Native` if the lengths disagree, or the processor is not able.
+/// `Native` if the lengths disagree, or the processor does not have the way.
 pub(in crate::vector) fn sketch_scan(
     sketches: &SketchParts<'_>,
     floor: f32,

@@ -1,5 +1,6 @@
 //! What calls of a graph of FAISS give and take, apart from the calls.
 
+use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -90,6 +91,7 @@ pub(super) fn parts(shape: &Shape, levels: &[u8], trained: &[f32], codes: &[u8])
 #[repr(C)]
 #[derive(Debug)]
 pub(in crate::vector) struct SketchParts<'a> {
+    way: c_int,
     dims: usize,
     weights: *const i8,
     weights_len: usize,
@@ -104,9 +106,10 @@ pub(in crate::vector) struct SketchParts<'a> {
 }
 
 impl<'a> SketchParts<'a> {
-    /// Names the parts: a weight for each dimension, what a sum of weighted codes counts, what is taken from it for each row, or
+    /// Names a way to scan and the parts: a weight for each dimension, what a sum of weighted codes counts, what is taken from it for each row, or
     /// nothing, the codes, and the rows that are wanted.
     pub(in crate::vector) fn new(
+        way: c_int,
         weights: &'a [i8],
         unit: f32,
         biases: &'a [f32],
@@ -114,6 +117,7 @@ impl<'a> SketchParts<'a> {
         mask: &'a [u64],
     ) -> Self {
         SketchParts {
+            way,
             dims: weights.len(),
             weights: weights.as_ptr(),
             weights_len: weights.len(),

@@ -20,6 +20,7 @@
 
 #include "distances.h"
 #include "guard.h"
+#include "narrow.h"
 #include "walk.h"
 #include "whole.h"
 #include "wide.h"
@@ -35,6 +36,22 @@ using vdb::Scratch;
 // The rows with which a search goes down from level to level. With one alone it may end among rows that are near each other and
 // far from the query, and no effort in the lowest level leads out of there.
 constexpr size_t BEAM = 8;
+
+// Inner products in whole numbers; null where they cannot be.
+std::unique_ptr<vdb::Distances> byte_distances(const ScalarQuantizer& quantizer, const uint8_t* codes) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (quantizer.d % vdb::WIDTH != 0) {
+        return nullptr;
+    }
+    if (vdb::has_whole()) {
+        return std::make_unique<vdb::ByteDistances<vdb::WholeWeights>>(quantizer, codes);
+    }
+    if (vdb::has_narrow()) {
+        return std::make_unique<vdb::ByteDistances<vdb::NarrowWeights>>(quantizer, codes);
+    }
+#endif
+    return nullptr;
+}
 
 // The quantiser of a kind of codes; none for f32.
 ScalarQuantizer quantizer_of(int32_t kind, size_t dim, const float* trained, size_t trained_len) {
@@ -90,8 +107,9 @@ struct vdb_hnsw {
 
     // The fastest distances that this processor can compute.
     std::unique_ptr<vdb::Distances> distances() const {
-        if (std::unique_ptr<vdb::Distances> whole = vdb::whole_distances(quantizer, codes, flat, similar)) {
-            return whole;
+        const bool bytes = !flat && quantizer.qtype == ScalarQuantizer::QT_8bit;
+        if (std::unique_ptr<vdb::Distances> sums = bytes && similar ? byte_distances(quantizer, codes) : nullptr) {
+            return sums;
         }
         if (std::unique_ptr<vdb::Distances> wide = vdb::wide_distances(quantizer, codes, flat, similar)) {
             return wide;

@@ -149,6 +149,8 @@ int vdb_hnsw_search(
 // Sketches of rows, in groups of 16: for each eight dimensions four bytes of each row, of which the lower halves are the codes of
 // the first four, the upper halves those of the others.
 typedef struct vdb_sketches {
+    // From 1 to `vdb_sketch_ways`.
+    int way;
     // A multiple of 8.
     size_t dims;
     // A weight for each dimension.
@@ -166,8 +168,9 @@ typedef struct vdb_sketches {
     size_t mask_len;
 } vdb_sketches;
 
-// Whether this processor has the instructions for `vdb_sketch_scan`: 1 or 0.
-int vdb_sketch_able(void) VDB_NOEXCEPT;
+// How many ways of `vdb_sketch_scan` this processor has the instructions for: 0, 1 (AVX2), or 2 (those of AVX-512 that sum products
+// of bytes, which are faster, as well).
+int vdb_sketch_ways(void) VDB_NOEXCEPT;
 
 // Writes wanted rows whose scores are not less than `floor`, with their scores, in their order, from the word `*word` of the mask
 // on. `*word` becomes the word to go on with: the end of the mask, or where there was no room for 64 more of `len` rows, len >= 64.

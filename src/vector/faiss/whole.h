@@ -1,11 +1,8 @@
-// Inner products of a query with 8-bit codes, in whole numbers, by the instructions of AVX-512 that sum products of bytes: for
-// dimensions that are multiples of 16.
-//
-// The value of a byte is a constant and a multiple of it, so the product is a constant of the query and a sum of its bytes with
-// weights. A weight is rounded to 15 bits, more than the codes can tell apart, and cut into two signed bytes. Sums of whole
-// numbers are exact, in any order.
+// Weights of a query for `bytes.h`, by the instructions of AVX-512 that sum products of bytes: a weight is rounded to 15 bits, and
+// cut into two signed bytes.
 #pragma once
 
+#include "bytes.h"
 #include "wide.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -24,10 +21,9 @@ inline bool has_whole() {
 // All bytes of a register.
 constexpr __mmask64 ALL_BYTES = ~UINT64_C(0);
 
-// The weights of a query.
-class Weights {
+class WholeWeights {
   public:
-    explicit Weights(const ScalarQuantizer& quantizer)
+    explicit WholeWeights(const ScalarQuantizer& quantizer)
             : dim_(quantizer.d),
               start_(dim_),
               step_(dim_),
@@ -50,11 +46,13 @@ class Weights {
         set([this, code](size_t at) VDB_WHOLE { return value(code, at); });
     }
 
-    // Sixteen values of a code.
-    VDB_WHOLE __m512 value(const uint8_t* code, size_t at) const {
-        const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + at));
-        const __m512 bytes = _mm512_maskz_cvtepi32_ps(ALL, _mm512_maskz_cvtepu8_epi32(ALL, narrow));
-        return _mm512_fmadd_ps(bytes, _mm512_loadu_ps(&step_[at]), _mm512_loadu_ps(&start_[at]));
+    // Minus the product of two vectors that codes stand for.
+    VDB_WHOLE float between(const uint8_t* a, const uint8_t* b) const {
+        __m512 sum = _mm512_setzero_ps();
+        for (size_t at = 0; at < dim_; at += WIDTH) {
+            sum = _mm512_fmadd_ps(value(a, at), value(b, at), sum);
+        }
+        return sound(-total(sum));
     }
 
     // Minus the products with `N` codes, side by side.
@@ -83,6 +81,13 @@ class Weights {
     // A weight is its high byte times this and its low byte, which are from -127 to 127 and from -64 to 63.
     static constexpr float PART = 128;
     static constexpr float WEIGHT_MAX = 127 * PART;
+
+    // Sixteen values of a code.
+    VDB_WHOLE __m512 value(const uint8_t* code, size_t at) const {
+        const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + at));
+        const __m512 bytes = _mm512_maskz_cvtepi32_ps(ALL, _mm512_maskz_cvtepu8_epi32(ALL, narrow));
+        return _mm512_fmadd_ps(bytes, _mm512_loadu_ps(&step_[at]), _mm512_loadu_ps(&start_[at]));
+    }
 
     template <typename Values>
     VDB_WHOLE void set(Values values) {
@@ -134,113 +139,6 @@ class Weights {
     float base_ = 0;
     float scale_ = 0;
 };
-
-// Minus the inner products with rows of one byte a value.
-class WholeDistances final : public Distances {
-  public:
-    WholeDistances(const ScalarQuantizer& quantizer, const uint8_t* codes)
-            : query_(quantizer), compared_weights_(quantizer), codes_(codes), width_(quantizer.code_size) {}
-
-    void set_query(const float* query) override {
-        query_.set_vector(query);
-    }
-
-    float operator()(faiss::idx_t i) override {
-        const uint8_t* code = row(i);
-        float out = 0;
-        query_.some<1>(&code, &out);
-        return out;
-    }
-
-    void many(const int32_t* rows, size_t count, float* out) override {
-        many_of(query_, rows, count, out);
-    }
-
-    void set_row(int32_t row_to_compare, size_t others) override {
-        compared_ = row_to_compare;
-        // Weights cost as much as a few products in floats.
-        has_weights_ = others > 3;
-        if (has_weights_) {
-            compared_weights_.set_code(row(row_to_compare));
-        }
-    }
-
-    void many_of_row(const int32_t* rows, size_t count, float* out) override {
-        if (has_weights_) {
-            many_of(compared_weights_, rows, count, out);
-        } else {
-            Distances::many_of_row(rows, count, out);
-        }
-    }
-
-    VDB_WHOLE float symmetric_dis(faiss::idx_t i, faiss::idx_t j) override {
-        const uint8_t* a = row(i);
-        const uint8_t* b = row(j);
-        __m512 sum = _mm512_setzero_ps();
-        for (size_t at = 0; at < width_; at += WIDTH) {
-            sum = _mm512_fmadd_ps(query_.value(a, at), query_.value(b, at), sum);
-        }
-        return sound(-total(sum));
-    }
-
-    void fetch_rows(const int32_t* rows, size_t count) const override {
-        for (size_t at = 0; at < count; ++at) {
-            fetch(row(rows[at]), width_);
-        }
-    }
-
-  private:
-    VDB_WHOLE void many_of(const Weights& weights, const int32_t* rows, size_t count, float* out) const {
-        fetch_rows(rows, count < GROUP ? count : GROUP);
-        size_t at = 0;
-        for (; at + GROUP <= count; at += GROUP) {
-            const size_t next = at + GROUP;
-            fetch_rows(rows + next, count - next < GROUP ? count - next : GROUP);
-            const uint8_t* const codes[GROUP] = {row(rows[at]), row(rows[at + 1]), row(rows[at + 2]), row(rows[at + 3])};
-            weights.some<GROUP>(codes, out + at);
-        }
-        for (; at < count; ++at) {
-            const uint8_t* code = row(rows[at]);
-            weights.some<1>(&code, out + at);
-        }
-    }
-
-    const uint8_t* row(faiss::idx_t i) const {
-        return codes_ + static_cast<size_t>(i) * width_;
-    }
-
-    static constexpr size_t GROUP = 4;
-
-    Weights query_;
-    // Those of the row that others are compared with.
-    Weights compared_weights_;
-    bool has_weights_ = false;
-    const uint8_t* codes_;
-    size_t width_;
-};
-
-// Distances in whole numbers; null where they cannot be.
-inline std::unique_ptr<Distances> whole_distances(
-        const ScalarQuantizer& quantizer,
-        const uint8_t* codes,
-        bool flat,
-        bool similar) {
-    if (!has_whole() || flat || !similar || quantizer.qtype != ScalarQuantizer::QT_8bit || quantizer.d % WIDTH != 0) {
-        return nullptr;
-    }
-    return std::make_unique<WholeDistances>(quantizer, codes);
-}
-
-} // namespace vdb
-
-#else
-
-namespace vdb {
-
-// Elsewhere there is no AVX-512.
-inline std::unique_ptr<Distances> whole_distances(const ScalarQuantizer&, const uint8_t*, bool, bool) {
-    return nullptr;
-}
 
 } // namespace vdb
 

@@ -1,4 +1,4 @@
-//! The scan of sketches for processors that do not sum products of bytes.
+//! The scan of sketches for processors that the shim has none for.
 
 #![expect(clippy::inline_always, reason = "code is compiled for an instruction set only where it is inlined")]
 

@@ -1,5 +1,6 @@
 //! A scan of sketches for the rows that are likely to be nearest.
 
+use std::ffi::c_int;
 use std::num::NonZero;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use super::{WORD, portable};
 use crate::error::Result;
 use crate::vector::codes::Found;
 use crate::vector::exact::{Query, Selection};
-use crate::vector::faiss::{SketchParts, sketch_able, sketch_scan};
+use crate::vector::faiss::{SketchParts, sketch_scan, sketch_ways};
 use crate::vector::kernel::{Kernel, Sum};
 use crate::vector::parallel;
 use crate::vector::rows::Rows;
@@ -95,7 +96,7 @@ impl Sketches<'_> {
     ) -> Result<()> {
         let codes = self.codes.get(start * self.dims / 2..).unwrap_or_default();
         let biases = self.biases.get(start..).unwrap_or_default();
-        let parts = SketchParts::new(&query.weights, query.unit, biases, codes, mask);
+        let parts = SketchParts::new(query.way, &query.weights, query.unit, biases, codes, mask);
         let (mut word, mut scores, mut rows) = (0, [0.0; TOLD], [0; TOLD]);
         let start = u32::try_from(start).unwrap_or(u32::MAX);
         while word < mask.len() {
@@ -122,7 +123,9 @@ pub(super) struct SketchQuery {
     weights: Vec<i8>,
     /// What a sum of weighted codes counts.
     unit: f32,
-    /// The weights as the portable scan has them, where the processor does not sum products of bytes.
+    /// A way of the shim, or 0.
+    way: c_int,
+    /// The weights as the portable scan has them, which is the way 0.
     planes: Option<Vec<Planes>>,
 }
 
@@ -134,12 +137,12 @@ impl SketchQuery {
         // Not a number becomes zero.
         #[expect(clippy::cast_possible_truncation, reason = "at most the greatest weight")]
         let rounded = |place: &f32| if unit > 0.0 { (place / unit).round() as i8 } else { 0 };
-        SketchQuery::of(places.iter().map(rounded).collect(), step * unit, sketch_able())
+        SketchQuery::of(places.iter().map(rounded).collect(), step * unit, sketch_ways())
     }
 
-    /// A query of these weights, for a processor that sums products of bytes, or any.
-    pub(super) fn of(weights: Vec<i8>, unit: f32, is_able: bool) -> Self {
-        let planes = if is_able { None } else { Some(portable::planes(&weights)) };
-        SketchQuery { weights, unit, planes }
+    /// A query of these weights, for a way of the shim, or, by the way 0, for any processor.
+    pub(super) fn of(weights: Vec<i8>, unit: f32, way: c_int) -> Self {
+        let planes = if way == 0 { Some(portable::planes(&weights)) } else { None };
+        SketchQuery { weights, unit, way, planes }
     }
 }

@@ -179,9 +179,9 @@ fn sketches_lie_where_the_format_says() {
     assert_eq!(basis_values(384, 48), 48 * 385);
 }
 
-/// Whatever the bytes are, both scans find what sums in full say.
+/// Whatever the bytes are, all scans find what sums in full say.
 #[test]
-fn both_scans_give_what_sums_in_full_give() {
+fn all_scans_give_what_sums_in_full_give() {
     let mut words = words_from(5);
     let mut word = || u64::from(words()) << 32 | u64::from(words());
     for (rows, dims) in [(1, 8), (63, 16), (64, 32), (65, 48), (1_000, 64), (777, 128)] {
@@ -208,8 +208,8 @@ fn both_scans_give_what_sums_in_full_give() {
             scores.sort_by(|a, b| b.0.total_cmp(&a.0));
             let sketches =
                 Sketches { dim: 1, dims, step: 1.0, directions: &[], codes: &codes, biases, count: rows };
-            for native in [false, crate::vector::faiss::sketch_able()] {
-                let query = scan::SketchQuery::of(weights.clone(), unit, native);
+            for way in 0..=crate::vector::faiss::sketch_ways() {
+                let query = scan::SketchQuery::of(weights.clone(), unit, way);
                 let wanted = scores.len() / 3 + 1;
                 let mut nearest = Nearest::new(wanted);
                 sketches.piece(&query, 0, &mask, &mut nearest).unwrap();
@@ -217,7 +217,7 @@ fn both_scans_give_what_sums_in_full_give() {
                 assert_eq!(found.len(), wanted.min(scores.len()));
                 for (at, (score, _)) in found.iter().zip(&scores) {
                     let (own, _) = scores.iter().find(|(_, row)| row == at).expect("a row that is wanted");
-                    assert!((own - score).abs() < 1e-5, "{rows} {dims} {native}: {own} {score}");
+                    assert!((own - score).abs() < 1e-5, "{rows} {dims} {way}: {own} {score}");
                 }
             }
         }

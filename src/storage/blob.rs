@@ -121,8 +121,14 @@ impl BlobWriter {
 
     /// Reserves room for at most `max_bytes`; what is not used is given back at the end.
     pub(crate) fn new(container: &Arc<Container>, max_bytes: u64, naming: Naming) -> Result<Self> {
+        BlobWriter::within(container, max_bytes, max_bytes, naming)
+    }
+
+    /// Reserves room for `most` bytes, or, where free pages are between, for fewer: for `least` at any rate.
+    pub(crate) fn within(container: &Arc<Container>, least: u64, most: u64, naming: Naming) -> Result<Self> {
         container.check_poison()?;
-        let reserved = container.allocate(max_bytes.div_ceil(PAGE_BYTES).max(1))?;
+        let pages = |bytes: u64| bytes.div_ceil(PAGE_BYTES).max(1);
+        let reserved = container.allocate(pages(least), pages(most))?;
         Ok(BlobWriter {
             container: Arc::clone(container),
             naming,
@@ -132,6 +138,11 @@ impl BlobWriter {
             total: crc32fast::Hasher::new(),
             chunk_crcs: Vec::new(),
         })
+    }
+
+    /// The bytes that there is room for.
+    pub(crate) fn room(&self) -> u64 {
+        self.reserved.pages * PAGE_BYTES
     }
 
     /// The bytes appended so far.
@@ -145,7 +156,7 @@ impl BlobWriter {
     /// `Limit` past the reservation; `Io` when writing fails, after which the container is poisoned if the blob was to be
     /// named in this commit.
     pub(crate) fn write(&mut self, mut data: &[u8]) -> Result<()> {
-        let max = self.reserved.pages * PAGE_BYTES;
+        let max = self.room();
         let found = self.len() + to_u64(data.len());
         if found > max {
             return Err(Error::Limit { what: "blob length in bytes".into(), found, max });
@@ -216,7 +227,8 @@ impl BlobDraft {
     /// Reserves room for `len` bytes, which must all be written before [`BlobDraft::finish`].
     pub(crate) fn new(container: &Arc<Container>, len: u64, naming: Naming) -> Result<Self> {
         container.check_poison()?;
-        let reserved = container.allocate(len.div_ceil(PAGE_BYTES).max(1))?;
+        let pages = len.div_ceil(PAGE_BYTES).max(1);
+        let reserved = container.allocate(pages, pages)?;
         Ok(BlobDraft { container: Arc::clone(container), naming, reserved, len })
     }
 

@@ -408,9 +408,9 @@ impl Container {
         })
     }
 
-    /// Takes pages for a blob.
-    pub(super) fn allocate(&self, pages: u64) -> Result<Run> {
-        hold(&self.state).space.allocate(pages)
+    /// Takes `most` pages for a blob, or fewer where these are free, but `least`.
+    pub(super) fn allocate(&self, least: u64, most: u64) -> Result<Run> {
+        hold(&self.state).space.allocate_within(least, most)
     }
 
     /// Takes pages wholly below `limit`, if there are any.

@@ -57,12 +57,14 @@ pub(crate) struct FreeSpace {
     free: BTreeMap<u64, u64>,
     /// Runs that readers of states before the number may still see; ascending by number.
     pending: Vec<(u64, Run)>,
+    /// Runs that are not to become free, once for each who holds them.
+    held: Vec<Run>,
 }
 
 impl FreeSpace {
     /// A file of which only the `end` is known.
     pub(crate) fn new(end: u64) -> Self {
-        FreeSpace { end, free: BTreeMap::new(), pending: Vec::new() }
+        FreeSpace { end, free: BTreeMap::new(), pending: Vec::new(), held: Vec::new() }
     }
 
     /// The free runs, ascending.
@@ -98,9 +100,15 @@ impl FreeSpace {
 
     /// Takes `pages` pages: the first free run that fits, else the end of the file.
     pub(crate) fn allocate(&mut self, pages: u64) -> Result<Run> {
-        match self.free.iter().find(|&(_, &free)| free >= pages).map(|(&start, _)| start) {
-            Some(start) => Ok(self.take(start, pages)),
-            None => self.allocate_at_end(pages),
+        self.allocate_within(pages, pages)
+    }
+
+    /// Takes `most` pages, or fewer: the first free run that has as many, else the first that has `least`, else the end of the file.
+    pub(crate) fn allocate_within(&mut self, least: u64, most: u64) -> Result<Run> {
+        let first = |pages| self.free.iter().find(|&(_, &free)| free >= pages);
+        match first(most).or_else(|| first(least)).map(|(&start, &free)| (start, free)) {
+            Some((start, free)) => Ok(self.take(start, free.min(most))),
+            None => self.allocate_at_end(most),
         }
     }
 
@@ -167,16 +175,32 @@ impl FreeSpace {
         }
     }
 
-    /// Frees what waited for states that nobody reads; `unread(g)` says that no state before `g` is read.
+    /// Keeps a run that is in use or waits from becoming free, until it is let go as often.
+    pub(crate) fn hold(&mut self, run: Run) {
+        self.held.push(run);
+    }
+
+    /// Lets go of a run; if it waits, the next [`FreeSpace::ripen`] may free it.
+    pub(crate) fn let_go(&mut self, run: Run) {
+        if let Some(at) = self.held.iter().position(|held| *held == run) {
+            self.held.swap_remove(at);
+        }
+    }
+
+    /// Frees what waited for states that nobody reads, and nobody holds; `unread(g)` says that no state before `g` is read.
     pub(crate) fn ripen(&mut self, mut unread: impl FnMut(u64) -> Result<bool>) -> Result<()> {
-        while let Some(&(generation, _)) = self.pending.first() {
+        let mut ripe = 0;
+        while let Some(&(generation, _)) = self.pending.get(ripe) {
             if !unread(generation)? {
                 break;
             }
-            let ripe = self.pending.partition_point(|&(g, _)| g == generation);
-            for (_, run) in self.pending.drain(..ripe).collect::<Vec<_>>() {
-                self.release(run);
-            }
+            ripe += self.pending.iter().skip(ripe).take_while(|&&(g, _)| g == generation).count();
+        }
+        let (held, free): (Vec<_>, Vec<_>) =
+            self.pending.drain(..ripe).partition(|(_, run)| self.held.contains(run));
+        self.pending.splice(..0, held);
+        for (_, run) in free {
+            self.release(run);
         }
         Ok(())
     }
@@ -221,6 +245,37 @@ mod tests {
         assert_eq!(space.allocate(2).unwrap().start, 36);
         assert_eq!(space.allocate_below(50, 100).unwrap().start, 50);
         assert_eq!(space.allocate_below(50, 100), None);
+    }
+
+    #[test]
+    fn fewer_pages_are_taken_only_where_as_many_as_wanted_are_not_free() {
+        let mut space = FreeSpace::new(100);
+        for run in [Run { start: 40, pages: 5 }, Run { start: 50, pages: 3 }, Run { start: 60, pages: 8 }] {
+            space.release(run);
+        }
+        assert_eq!(space.allocate_within(4, 8).unwrap(), Run { start: 60, pages: 8 });
+        assert_eq!(space.allocate_within(4, 8).unwrap(), Run { start: 40, pages: 5 });
+        assert_eq!(space.allocate_within(4, 8).unwrap(), Run { start: 100, pages: 8 });
+        assert_eq!(space.allocate_within(1, 2).unwrap(), Run { start: 50, pages: 2 });
+    }
+
+    #[test]
+    fn what_is_held_waits_until_it_is_let_go_as_often() {
+        let mut space = FreeSpace::new(100);
+        let (held, other) = (Run { start: 40, pages: 4 }, Run { start: 50, pages: 2 });
+        space.hold(held);
+        space.hold(held);
+        space.release_after(held, 1);
+        space.release_after(other, 2);
+        let pending = |space: &mut FreeSpace| {
+            space.ripen(|_| Ok(true)).unwrap();
+            (space.pending_pages(), space.free_pages())
+        };
+        assert_eq!(pending(&mut space), (4, 2));
+        space.let_go(held);
+        assert_eq!(pending(&mut space), (4, 2));
+        space.let_go(held);
+        assert_eq!(pending(&mut space), (0, 6));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::container::{Container, hold};
+use super::extents::Run;
 
 /// Keeps the pages of one committed state from being used again.
 #[derive(Debug)]
@@ -34,7 +35,28 @@ impl Drop for Pin {
     }
 }
 
+/// Keeps the pages of one blob from being used again, whatever commits do with it: for work that takes long and reads nothing else.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    container: Arc<Container>,
+    run: Run,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.container.is_ours() {
+            hold(&self.container.state).space.let_go(self.run);
+        }
+    }
+}
+
 impl Container {
+    /// Keeps the pages of a blob until the hold is dropped. Take it while a pin keeps them.
+    pub(crate) fn hold_blob(self: &Arc<Self>, run: Run) -> Hold {
+        hold(&self.state).space.hold(run);
+        Hold { container: Arc::clone(self), run }
+    }
+
     /// Keeps everything that the last committed state names, until the pin is dropped. Take it *before* reading.
     pub(crate) fn pin(self: &Arc<Self>) -> Pin {
         let mut pins = hold(&self.pins);

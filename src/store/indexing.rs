@@ -3,17 +3,18 @@
 use std::fmt;
 use std::num::NonZero;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::memory::Component;
-use super::merge::{self, Allowance, MergeReport};
+use super::merge::{Allowance, MergeReport};
 use super::snapshot::Blobs;
+use super::watch::Watch;
 use super::{Control, Store};
 use crate::catalog::{self, SegmentIndexRecord, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
+use crate::metric::Metric;
 use crate::storage::{BlobDraft, BlobRecord, Container, Naming, Unnamed, hold};
 use crate::vector::codes::{self, Width};
 use crate::vector::hnsw::{self, Codes, Params};
@@ -31,9 +32,6 @@ const SPARE_PARTS: u64 = 4;
 /// The values of vectors that are taken to be indexed in a millisecond.
 const GRAPH_VALUES_PER_MS: u64 = 1_500;
 const CODE_VALUES_PER_MS: u64 = 10_000;
-/// The time between two looks whether a segment is still worth its index.
-pub(super) const WATCH: Duration = Duration::from_millis(100);
-
 /// Which index segments get.
 ///
 /// An index is derived from the vectors and decides only which of them are looked at: what it finds is scored again from
@@ -205,11 +203,15 @@ pub(super) fn build_missing(
         let means = Means::of(store, kind);
         let Some((segment, recipe, threads)) = wanted(&blobs, id, &means) else { continue };
         let rows = segment.count();
-        let Some(due) = allowance.of(report.rows, rows, time(segment, recipe, threads)) else {
+        let Some(due) = allowance.of(report.rows, rows, time(&segment, recipe, threads)) else {
             report.indexes_waiting += 1;
             continue;
         };
-        let watch = Watch::new(store, segment);
+        let (container, metric) = (Arc::clone(blobs.container()), blobs.view().metric);
+        // Building takes long: it holds the pages that it reads, and not whatever is deleted meanwhile.
+        let _held = container.hold_blob(segment.run());
+        drop(blobs);
+        let watch = Watch::new(store, &segment, control);
         let step = |done| {
             control.step("index", done, Some(rows))?;
             due.step()?;
@@ -220,7 +222,9 @@ pub(super) fn build_missing(
         // Others may have taken meanwhile what was left.
         let granted = store.accountant().grant(Component::Indexing, "building an index", needs);
         let Ok(_grant) = granted else { continue };
-        let draft = match write(&blobs, segment, recipe, threads, &step) {
+        let result = write(&container, (&segment, metric), recipe, threads, &step);
+        watch.add_to(report);
+        let draft = match result {
             Ok(draft) => draft,
             Err(Error::Cancelled) if !control.is_cancelled() => {
                 if watch.is_sparse() {
@@ -231,8 +235,7 @@ pub(super) fn build_missing(
             }
             Err(error) => return Err(error),
         };
-        let container = Arc::clone(&store.file()?.container);
-        report.indexes += u64::from(publish(store, &container, segment, draft)?);
+        report.indexes += u64::from(publish(store, &container, &segment, draft)?);
         report.rows += rows;
     }
     Ok(Built::All)
@@ -247,38 +250,6 @@ pub(super) enum Built {
     UntilMerged,
 }
 
-/// Looks now and then whether a segment is still worth its index.
-struct Watch<'a> {
-    store: &'a Store,
-    segment: &'a Segment,
-    looked: Mutex<Instant>,
-    is_sparse: AtomicBool,
-}
-
-impl<'a> Watch<'a> {
-    fn new(store: &'a Store, segment: &'a Segment) -> Self {
-        let (looked, is_sparse) = (Mutex::new(Instant::now()), AtomicBool::new(false));
-        Watch { store, segment, looked, is_sparse }
-    }
-
-    /// `Cancelled` when it is not.
-    fn step(&self) -> Result<()> {
-        // Another thread that looks, looks for all.
-        if let Ok(mut looked) = self.looked.try_lock()
-            && looked.elapsed() >= WATCH
-        {
-            *looked = Instant::now();
-            let is_sparse = merge::is_sparse(self.store, self.segment)?;
-            self.is_sparse.fetch_or(is_sparse, Ordering::Relaxed);
-        }
-        if self.is_sparse() { Err(Error::Cancelled) } else { Ok(()) }
-    }
-
-    fn is_sparse(&self) -> bool {
-        self.is_sparse.load(Ordering::Relaxed)
-    }
-}
-
 /// How many segments should have a sound index and have not.
 pub(super) fn due(blobs: &Blobs, means: &Means) -> u64 {
     let segments = blobs.view().segments.iter();
@@ -286,7 +257,7 @@ pub(super) fn due(blobs: &Blobs, means: &Means) -> u64 {
 }
 
 /// What to build for a segment, if it has no sound index and should have one.
-fn wanted<'a>(blobs: &'a Blobs, id: u64, means: &Means) -> Option<(&'a Segment, Recipe, NonZero<usize>)> {
+fn wanted(blobs: &Blobs, id: u64, means: &Means) -> Option<(Arc<Segment>, Recipe, NonZero<usize>)> {
     let view = blobs.view();
     let sample = hold(&blobs.store().inner.samples).get(&id).copied();
     let is_sound = view.indexes.get(&id).is_some_and(|index| {
@@ -294,7 +265,7 @@ fn wanted<'a>(blobs: &'a Blobs, id: u64, means: &Means) -> Option<(&'a Segment, 
     });
     let segment = view.segments.iter().find(|segment| segment.id() == id && !is_sound)?;
     let (recipe, threads) = means.index_for(segment.count(), segment.dim()).ok()?;
-    Some((segment, recipe, threads))
+    Some((Arc::clone(segment), recipe, threads))
 }
 
 /// How long building is taken to need, cautiously.
@@ -308,13 +279,12 @@ fn time(segment: &Segment, recipe: Recipe, threads: NonZero<usize>) -> Duration 
 
 /// Builds an index into a blob of its own.
 fn write(
-    blobs: &Blobs,
-    segment: &Segment,
+    container: &Arc<Container>,
+    (segment, metric): (&Segment, Metric),
     recipe: Recipe,
     threads: NonZero<usize>,
     step: &(dyn Fn(u64) -> Result<()> + Sync),
 ) -> Result<BlobDraft> {
-    let (container, metric) = (blobs.container(), blobs.view().metric);
     let block = segment.block()?;
     match recipe {
         Recipe::Graph(params) => {

@@ -105,6 +105,8 @@ impl Due {
 pub(super) enum Goal {
     /// No merge is due.
     Tiers,
+    /// No segment is to be written anew because it is mostly dead.
+    Alive,
     /// As few segments as possible.
     Packed,
 }
@@ -113,6 +115,7 @@ impl Goal {
     pub(super) fn next(self, tiers: Tiers, sizes: &[tiers::Size]) -> Option<Range<usize>> {
         match self {
             Goal::Tiers => tiers.next(sizes),
+            Goal::Alive => tiers.sparse(sizes),
             Goal::Packed => tiers.pack(sizes),
         }
     }
@@ -129,12 +132,29 @@ pub(super) fn bounds(view: &View, options: &OpenOptions) -> Option<Tiers> {
     Some(Tiers { rows_min, rows_max: by_size.min(by_memory).min(by_index).max(1) })
 }
 
-/// Whether so many rows of a segment are dead by now that it is to be written anew.
-pub(super) fn is_sparse(store: &Store, segment: &Segment) -> Result<bool> {
-    let snapshot = store.snapshot()?;
-    let view = snapshot.view();
-    let size = Size { rows: segment.count(), dead: segment.dead_count(&view.dead) };
-    Ok(bounds(view, store.options()).is_some_and(|tiers| tiers.is_sparse(&size)))
+/// What is to be written anew by now because most of its rows are dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sparse {
+    /// This segment, and perhaps others.
+    This,
+    /// Another one.
+    Other,
+    /// None.
+    None,
+}
+
+/// Looks at this segment and at all that there are.
+pub(super) fn sparse(store: &Store, this: &Segment) -> Result<Sparse> {
+    let blobs = store.snapshot()?.into_blobs();
+    let view = blobs.view();
+    let tiers = bounds(view, store.options());
+    let size = Size { rows: this.count(), dead: this.dead_count(&view.dead) };
+    if tiers.is_some_and(|tiers| tiers.is_sparse(&size)) {
+        return Ok(Sparse::This);
+    }
+    let is_other = tiers.is_some_and(|tiers| tiers.sparse(&view.sizes()).is_some())
+        || text::merge::next(&blobs, Goal::Alive).is_some();
+    Ok(if is_other { Sparse::Other } else { Sparse::None })
 }
 
 /// Merges what is due and builds the indexes that are missing.
@@ -311,7 +331,7 @@ fn build(
                     container,
                     (vector.len(), view.space.precision()),
                     view.metric,
-                    rows_max,
+                    (rows_max, rows_max),
                     Naming::AfterSync,
                 )?),
             };

@@ -33,6 +33,7 @@ mod together;
 mod turns;
 mod vectors;
 mod view;
+mod watch;
 mod weight;
 mod write;
 

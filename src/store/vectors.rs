@@ -64,6 +64,8 @@ pub(super) struct NewVectors {
     bulk_max: usize,
     rows: Vec<u64>,
     values: Vec<f32>,
+    /// How many rows are being moved into segments.
+    moving: usize,
     segment: Option<SegmentWriter>,
     finished: Vec<(Layout, BlobRecord)>,
     _grant: Grant,
@@ -99,6 +101,7 @@ impl NewVectors {
             bulk_max,
             rows: Vec::new(),
             values: Vec::new(),
+            moving: 0,
             segment: None,
             finished: Vec::new(),
             _grant: memory.grant(Component::Writing, "adding vectors", to_u64(needs))?,
@@ -154,6 +157,7 @@ impl NewVectors {
         dead: &RoaringTreemap,
     ) -> Result<()> {
         let (mut page, mut bytes, mut done) = (Vec::new(), 0, 0);
+        self.moving = to_usize(counters.tail_rows) + self.rows.len();
         while counters.tail_rows > to_u64(done) {
             tables.scan(Table::Tail, &[], &mut |row, value| {
                 let read = catalog::tail_row(row, value)?;
@@ -189,11 +193,13 @@ impl NewVectors {
         if self.segment.as_ref().is_some_and(SegmentWriter::is_full) {
             self.finish_segment()?;
         }
-        let rows_max = self.rows_max;
+        // Those that come after these are likely to be fewer than these, or many.
+        let rows = (self.moving.clamp(1, self.rows_max), self.rows_max);
+        self.moving = self.moving.saturating_sub(1);
         let (container, dim, metric) = (&self.container, (self.dim, self.precision), self.metric);
         let segment = match &mut self.segment {
             Some(segment) => segment,
-            none => none.insert(SegmentWriter::new(container, dim, metric, rows_max, Naming::InThisCommit)?),
+            none => none.insert(SegmentWriter::new(container, dim, metric, rows, Naming::InThisCommit)?),
         };
         segment.push(row, vector)
     }
@@ -215,8 +221,8 @@ impl NewVectors {
         counters: &mut Counters,
         dead: &RoaringTreemap,
     ) -> Result<()> {
-        if self.segment.is_some() && !self.rows.is_empty() {
-            // A segment is open: what waits belongs to its end, and the tail is empty.
+        if self.segment.as_ref().is_some_and(|segment| segment.room() >= self.rows.len()) {
+            // What waits belongs to the end of the segment that is open, for the tail is empty.
             self.seal(tables, counters, dead)?;
         }
         for (row, vector) in self.rows.drain(..).zip(self.values.chunks_exact(self.dim)) {

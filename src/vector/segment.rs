@@ -15,7 +15,7 @@ use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
 use crate::metric::Metric;
-use crate::storage::{Blob, BlobRecord, BlobWriter, Container, Naming};
+use crate::storage::{Blob, BlobRecord, BlobWriter, Container, Naming, Run};
 
 const _: () = assert!(cfg!(target_endian = "little"), "sections are mapped as they are stored");
 
@@ -100,23 +100,31 @@ impl SegmentWriter {
         Self::ROW_BYTES.saturating_mul(rows_max).saturating_add(BlobWriter::MEMORY)
     }
 
-    /// Reserves room for `rows_max` rows. Memory: [`SegmentWriter::memory`].
+    /// Reserves room for `most` rows, or, where that fits between what the file has, for fewer: for `least` at any rate. Memory:
+    /// [`SegmentWriter::memory`].
     pub(crate) fn new(
         container: &Arc<Container>,
         (dim, precision): (usize, Precision),
         metric: Metric,
-        rows_max: usize,
+        (least, most): (usize, usize),
         naming: Naming,
     ) -> Result<Self> {
-        let bytes = to_u64(rows_max) * (to_u64(precision.bytes() * dim) + 4 + 8) + 2 * ALIGNMENT;
-        let blob = BlobWriter::new(container, bytes, naming)?;
+        let row = to_u64(precision.bytes() * dim + Self::ROW_BYTES);
+        let bytes = |rows| to_u64(rows) * row + 2 * ALIGNMENT;
+        let blob = BlobWriter::within(container, bytes(least), bytes(most), naming)?;
+        let rows_max = to_usize((blob.room() - 2 * ALIGNMENT) / row).min(most);
         let (rows, norms) = (list(rows_max)?, list(if metric == Metric::Cosine { rows_max } else { 0 })?);
         Ok(SegmentWriter { blob, dim, precision, metric, rows, norms, rows_max })
     }
 
     /// Whether the reservation is used up.
     pub(crate) fn is_full(&self) -> bool {
-        self.rows.len() >= self.rows_max
+        self.room() == 0
+    }
+
+    /// How many more rows fit.
+    pub(crate) fn room(&self) -> usize {
+        self.rows_max.saturating_sub(self.rows.len())
     }
 
     /// Appends a row, which must be greater than the last. With f16, its values must be such.
@@ -271,6 +279,11 @@ impl Segment {
     /// Whether it is mapped from where `blob` says.
     pub(crate) fn is_at(&self, blob: &BlobRecord) -> bool {
         self.blob.record() == blob
+    }
+
+    /// The pages of its blob.
+    pub(crate) fn run(&self) -> Run {
+        self.blob.record().run()
     }
 
     /// The bytes of its blob.

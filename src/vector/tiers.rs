@@ -93,7 +93,8 @@ impl Tiers {
         size.dead > size.rows / 2 && worth
     }
 
-    fn sparse(&self, segments: &[Size]) -> Option<Range<usize>> {
+    /// The next segments, neighbours, that are written anew because most of their rows are dead.
+    pub(crate) fn sparse(&self, segments: &[Size]) -> Option<Range<usize>> {
         let start = segments.iter().position(|size| self.is_sparse(size))?;
         Some(start..self.fitting(segments, start, |size| self.is_sparse(size)))
     }

@@ -188,11 +188,61 @@ fn an_index_is_given_up_for_a_merge_when_most_of_its_segment_has_died() {
         let is_done = std::mem::replace(&mut *is_done.lock().unwrap(), progress.stage == "index");
         if progress.stage == "index" && !is_done {
             other.delete((0..TAIL_ROWS * 3 / 4).map(|n| n.to_string())).unwrap();
-            std::thread::sleep(crate::store::indexing::WATCH);
+            std::thread::sleep(crate::store::watch::WATCH);
         }
     });
     let report = merge_all(&store, &control).unwrap();
     assert_eq!((report.merges, report.indexes, report.indexes_waiting), (1, 3, 0));
     assert_eq!(store.stats().unwrap().segments[0].rows, u64::from(TAIL_ROWS / 4));
     assert_sound(&store, 3 * TAIL_ROWS - TAIL_ROWS * 3 / 4);
+}
+
+/// Building takes long: the space of what is deleted meanwhile is free before it ends.
+#[test]
+fn what_dies_while_an_index_is_built_gives_its_space_back() {
+    let few = options(Background::None).index(IndexKind::Sq8).index_rows_min(100);
+    let store = create_on(&RecordingFile::new(Vec::new()), few);
+    add(&store, 3);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (other, looks) = (store.clone(), Arc::clone(&seen));
+    let control = Control::new().on_progress(move |progress| {
+        if progress.stage != "index" {
+            return;
+        }
+        let stats = other.stats().unwrap();
+        let mut looks = looks.lock().unwrap();
+        looks.push((stats.segments.len(), stats.occupancy.pending, stats.index_bytes));
+        if looks.len() == 1 {
+            other.delete((2 * TAIL_ROWS..3 * TAIL_ROWS).map(|n| n.to_string())).unwrap();
+            std::thread::sleep(crate::store::watch::WATCH);
+        }
+    });
+    let report = merge_all(&store, &control).unwrap();
+    assert_eq!((report.merges, report.indexes, report.indexes_waiting), (1, 2, 0));
+    assert_eq!(seen.lock().unwrap()[..2], [(3, 0, 0), (2, 0, 0)]);
+    assert_sound(&store, 2 * TAIL_ROWS);
+}
+
+#[test]
+fn a_tail_is_sealed_into_the_place_of_what_died() {
+    let store = create_on(&RecordingFile::new(Vec::new()), options(Background::None));
+    store.add((0..2 * TAIL_ROWS).map(document)).unwrap();
+    add(&store, 2);
+    let file = || store.stats().unwrap().occupancy.file;
+    let before = file();
+    store.delete((0..2 * TAIL_ROWS).map(|n| n.to_string())).unwrap();
+    assert_eq!(merge_all(&store, &Control::new()).unwrap().merges, 1);
+    // The second reaches the bound, and more rows follow than there is room for.
+    let (first, full) = (4 * TAIL_ROWS, 5 * TAIL_ROWS);
+    store.add((first..full - 10).map(document)).unwrap();
+    store.add((full - 10..full + 300).map(document)).unwrap();
+    let stats = store.stats().unwrap();
+    assert_eq!(stats.segments.len(), 3);
+    let rows = stats.segments[2].rows;
+    assert!(
+        rows >= u64::from(TAIL_ROWS) && rows + stats.tail_rows == u64::from(TAIL_ROWS + 300),
+        "{stats:?}"
+    );
+    assert!(stats.tail_rows > 0 && file() == before, "{before}: {stats:?}");
+    assert_sound(&store, 3 * TAIL_ROWS + 300);
 }

@@ -4,11 +4,14 @@ mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{Outcome, Random, Report, Shape, directory, id, percentile, time};
+use common::{Outcome, Random, Report, Shape, directory, id, median, percentile, time};
 use vdb::{Control, Query, Store};
 
 const SHAPE: Shape = Shape { dim: 384, text: 200 };
 const STORED: u64 = 20_000;
+/// Each with a store of its own. A few searches wait for a processor that a third thread has: the 99th percentile of one round is
+/// often chance.
+const ROUNDS: usize = 7;
 const SEARCHES: usize = 300;
 const GETS: usize = 20_000;
 /// The documents of a commit.
@@ -18,17 +21,20 @@ const SLOWER_MAX: f64 = 3.0;
 
 fn main() -> Outcome {
     let mut report = Report::default();
-    beside_a_writer(&mut report)?;
+    report.line(format!("reading {STORED} documents, microseconds"))?;
+    report.line(format!("{:<32}{:>10}{:>10}{:>10}", "", "median", "p99", "longest"))?;
+    let ratios: Vec<f64> = (0..ROUNDS).map(|_| round(&report)).collect::<Result<_, _>>()?;
+    let ratios = ratios.into_iter();
+    report.at_most("p99 of searches beside the writer / idle, median", median(ratios), SLOWER_MAX);
     report.finish()
 }
 
-fn beside_a_writer(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
+/// How much slower the slowest of a hundred searches are beside a writer.
+fn round(report: &Report) -> Result<f64, Box<dyn std::error::Error>> {
     let directory = directory()?;
     let store = Store::create(directory.path().join("readers.vdb"))?;
     store.add(SHAPE.documents(0..STORED))?;
     store.compact(&Control::new())?;
-    report.line(format!("reading {STORED} documents, microseconds"))?;
-    report.line(format!("{:<32}{:>10}{:>10}{:>10}", "", "median", "p99", "longest"))?;
     let idle = read(&store)?;
     print(report, "idle", &idle)?;
     let (stop, commits) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -46,10 +52,10 @@ fn beside_a_writer(report: &mut Report) -> Result<(), Box<dyn std::error::Error>
         Ok::<_, Box<dyn std::error::Error>>(busy?)
     })?;
     print(report, "beside commits", &busy)?;
-    report.line(format!("documents added meanwhile: {}", BATCH * commits.load(Ordering::Relaxed)))?;
     let p99 = |times: &[Vec<f64>; 2]| percentile(times[1].iter().copied(), 0.99);
-    report.at_most("p99 of searches beside the writer / idle", p99(&busy) / p99(&idle), SLOWER_MAX);
-    Ok(())
+    let (added, ratio) = (BATCH * commits.load(Ordering::Relaxed), p99(&busy) / p99(&idle));
+    report.line(format!("documents added meanwhile: {added}; p99 of searches / idle: {ratio:.2}"))?;
+    Ok(ratio)
 }
 
 /// Microseconds of each get and of each search.

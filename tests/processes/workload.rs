@@ -10,6 +10,8 @@ use crate::util::Random;
 pub(super) const DIM: usize = 1024;
 /// The document that tells the number of the last commit.
 const MARKER: &str = "marker";
+/// Its index in a commit, which no other document has: from it follow its text and its vector.
+const MARKER_INDEX: u64 = 1 << 19;
 
 /// One change of a commit.
 enum Change {
@@ -21,7 +23,7 @@ enum Change {
 /// The changes of the commit `number`, in order.
 fn changes(number: u64) -> Vec<Change> {
     let mut random = Random(number);
-    let mut all = vec![Change::Put { id: MARKER.into(), index: 0 }];
+    let mut all = vec![Change::Put { id: MARKER.into(), index: MARKER_INDEX }];
     if number % 20 == 5 {
         let count = 2100 + random.below(200);
         all.extend((0..count).map(|n| Change::Put { id: format!("bulk_{n}"), index: n }));

@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 
 /// A block holds `1 << BLOCK_BITS` rows.
 const BLOCK_BITS: u32 = 16;
+/// The last row of the first block.
+const BLOCK_LAST: u64 = (1 << BLOCK_BITS) - 1;
 /// The most memory that a block takes, while it grows to that by doubling.
 pub(crate) const BLOCK_BYTES: u64 = (12 << 10) + 128;
 
@@ -23,15 +25,27 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RoaringBitmap> {
     Ok(bitmap)
 }
 
-/// Reads the whole set of `table`, `Dead` or `Continuation`.
-pub(crate) fn load_rows(rows: &dyn Rows, table: Table) -> Result<RoaringTreemap> {
-    let mut set = RoaringTreemap::new();
+/// Reads the whole set of `table`, `Dead` or `Continuation`. `known` is what it was in a commit before, if that is known: rows are only ever
+/// added, so a block of which as many are known has not changed.
+pub(crate) fn load_rows(
+    rows: &dyn Rows,
+    table: Table,
+    known: Option<&RoaringTreemap>,
+) -> Result<RoaringTreemap> {
+    let mut set = known.cloned().unwrap_or_default();
     rows.scan(table, &[], &mut |block, value| {
         let first = key_number(block)
             .filter(|&b| b < 1 << (u64::BITS - BLOCK_BITS))
             .ok_or_else(|| table.damage(block, "key is no block number"))?
             << BLOCK_BITS;
-        set.extend(decode(value)?.iter().map(|low| first | u64::from(low)));
+        let block = decode(value)?;
+        if set.range_cardinality(first..=first | BLOCK_LAST) == block.len() {
+            return Ok(true);
+        }
+        let mut block = block.iter();
+        while let Some(run) = block.next_range() {
+            set.insert_range(first | u64::from(*run.start())..=first | u64::from(*run.end()));
+        }
         Ok(true)
     })?;
     Ok(set)
@@ -65,4 +79,74 @@ pub(crate) fn add_rows(tables: &mut Tables<'_>, table: Table, rows: &RoaringTree
         tables.put(table, &key(block), bytes)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::read::Visit;
+    use super::*;
+
+    /// The blocks of a set, as they are stored.
+    struct Stored(BTreeMap<Vec<u8>, Vec<u8>>);
+
+    impl Stored {
+        fn new(set: &RoaringTreemap) -> Self {
+            let mut blocks: BTreeMap<u64, RoaringBitmap> = BTreeMap::new();
+            for row in set {
+                let low = u32::try_from(row & BLOCK_LAST).unwrap();
+                blocks.entry(row >> BLOCK_BITS).or_default().insert(low);
+            }
+            let bytes = |mut block: RoaringBitmap| {
+                block.optimize();
+                let mut bytes = Vec::new();
+                block.serialize_into(&mut bytes).unwrap();
+                bytes
+            };
+            Stored(blocks.into_iter().map(|(number, block)| (key(number).to_vec(), bytes(block))).collect())
+        }
+    }
+
+    impl Rows for Stored {
+        fn get(&self, _: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            Ok(self.0.get(key).cloned())
+        }
+
+        fn scan(&self, _: Table, _: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+            for (key, value) in &self.0 {
+                if !visit(key, value)? {
+                    break;
+                }
+            }
+            Ok(())
+        }
+
+        fn floor(&self, _: Table, _: &[u8]) -> Result<Option<Vec<u8>>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn a_set_is_the_same_whatever_was_known_of_it() {
+        let added: [RoaringTreemap; 6] = [
+            RoaringTreemap::new(),
+            (65_530..65_540).collect(),
+            (0..200_000).filter(|row| row % 3 == 1).collect(),
+            (131_072..196_608).collect(),
+            ((1 << 33) + 5..(1 << 33) + 9).collect(),
+            [7, 1 << 40].into_iter().collect(),
+        ];
+        let mut before = vec![RoaringTreemap::new()];
+        for added in added {
+            let all = before.last().unwrap() | added;
+            let stored = Stored::new(&all);
+            let load = |known| load_rows(&stored, Table::Dead, known).unwrap();
+            assert_eq!(load(None), all);
+            for known in &before {
+                assert_eq!(load(Some(known)), all, "{} known of {}", known.len(), all.len());
+            }
+            before.push(all);
+        }
+    }
 }

@@ -32,6 +32,7 @@ const SPARE_PARTS: u64 = 4;
 /// The values of vectors that are taken to be indexed in a millisecond.
 const GRAPH_VALUES_PER_MS: u64 = 1_500;
 const CODE_VALUES_PER_MS: u64 = 10_000;
+
 /// Which index segments get.
 ///
 /// An index is derived from the vectors and decides only which of them are looked at: what it finds is scored again from

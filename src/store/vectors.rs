@@ -48,6 +48,8 @@ pub(super) fn name(
 const TAIL_PAGE_BYTES: usize = 1 << 20;
 /// Waiting vectors have room for so many bytes first, then for all that may wait.
 const FIRST_BYTES: usize = 64 << 10;
+/// Rows that a segment has no room for go to the tail if they are fewer than this part of a full one; else to another segment.
+const FEW_PARTS: usize = 8;
 
 /// What a transaction adds: the first bytes wait in memory, and once there are too many for the tail, they and the tail
 /// become a segment, whose further rows are written as they come.
@@ -193,7 +195,7 @@ impl NewVectors {
         if self.segment.as_ref().is_some_and(SegmentWriter::is_full) {
             self.finish_segment()?;
         }
-        // Those that come after these are likely to be fewer than these, or many.
+        // More may come: as many again, or a bulk load.
         let rows = (self.moving.clamp(1, self.rows_max), self.rows_max);
         self.moving = self.moving.saturating_sub(1);
         let (container, dim, metric) = (&self.container, (self.dim, self.precision), self.metric);
@@ -221,7 +223,8 @@ impl NewVectors {
         counters: &mut Counters,
         dead: &RoaringTreemap,
     ) -> Result<()> {
-        if self.segment.as_ref().is_some_and(|segment| segment.room() >= self.rows.len()) {
+        let is_few = self.rows.len() < Self::waiting_rows(self.tail_bytes_max, self.dim) / FEW_PARTS;
+        if self.segment.as_ref().is_some_and(|segment| segment.room() >= self.rows.len() || !is_few) {
             // What waits belongs to the end of the segment that is open, for the tail is empty.
             self.seal(tables, counters, dead)?;
         }

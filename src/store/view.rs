@@ -105,20 +105,19 @@ impl View {
             Some(known) => Arc::clone(&known.indexes),
             None => Arc::new(open_indexes(txn, &segments, metric, known.map(|known| &*known.indexes))?),
         };
-        let load = |table: Table, changed: u64| {
+        let load = |table: Table, changed: u64, of: fn(&View) -> &Arc<RowSet>| {
+            if let Some(known) = reuse(changed) {
+                return Ok(Arc::clone(of(known)));
+            }
             let bytes = if changed == 0 { 0 } else { catalog::rows_bytes(txn, table)? };
             let grant =
                 memory.grant(Component::Rows, "reading which rows are dead or continuations", bytes)?;
-            Ok::<_, Error>(Arc::new(RowSet { rows: catalog::load_rows(txn, table)?, _grant: grant }))
+            let rows = catalog::load_rows(txn, table, known.map(|known| &of(known).rows))?;
+            Ok::<_, Error>(Arc::new(RowSet { rows, _grant: grant }))
         };
-        let dead = match reuse(counters.dead_changed) {
-            Some(known) => Arc::clone(&known.dead),
-            None => load(Table::Dead, counters.dead_changed)?,
-        };
-        let continuation = match reuse(counters.continuation_changed) {
-            Some(known) => Arc::clone(&known.continuation),
-            None => load(Table::Continuation, counters.continuation_changed)?,
-        };
+        let dead = load(Table::Dead, counters.dead_changed, |view| &view.dead)?;
+        let continuation =
+            load(Table::Continuation, counters.continuation_changed, |view| &view.continuation)?;
         // Rows that left the tail stay in memory with those that came with them; when they are the most, all is read anew.
         let rows_max = to_usize(counters.tail_rows).saturating_mul(2).saturating_add(TAIL_ROWS_STALE);
         let tail_before = reuse(counters.segments_changed)

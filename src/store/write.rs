@@ -457,8 +457,8 @@ impl TxnState {
 
     /// The first rows of all documents.
     fn first_rows(&self, tables: &Tables<'_>) -> Result<RoaringTreemap> {
-        let dead = catalog::load_rows(tables, Table::Dead)? | &self.dead;
-        let continuation = catalog::load_rows(tables, Table::Continuation)? | &self.continuation;
+        let dead = catalog::load_rows(tables, Table::Dead, None)? | &self.dead;
+        let continuation = catalog::load_rows(tables, Table::Continuation, None)? | &self.continuation;
         Ok(first_rows(&self.counters, &dead, &continuation))
     }
 

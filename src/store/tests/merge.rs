@@ -226,23 +226,25 @@ fn what_dies_while_an_index_is_built_gives_its_space_back() {
 #[test]
 fn a_tail_is_sealed_into_the_place_of_what_died() {
     let store = create_on(&RecordingFile::new(Vec::new()), options(Background::None));
-    store.add((0..2 * TAIL_ROWS).map(document)).unwrap();
-    add(&store, 2);
-    let file = || store.stats().unwrap().occupancy.file;
-    let before = file();
-    store.delete((0..2 * TAIL_ROWS).map(|n| n.to_string())).unwrap();
+    let gone = TAIL_ROWS * 3 / 2;
+    store.add((0..gone).map(document)).unwrap();
+    for first in [gone, gone + TAIL_ROWS] {
+        store.add((first..first + TAIL_ROWS).map(document)).unwrap();
+    }
+    let places = || -> Vec<u64> {
+        store.snapshot().unwrap().view().segments.iter().map(|segment| segment.run().start).collect()
+    };
+    let before = places();
+    store.delete((0..gone).map(|n| n.to_string())).unwrap();
     assert_eq!(merge_all(&store, &Control::new()).unwrap().merges, 1);
-    // The second reaches the bound, and more rows follow than there is room for.
-    let (first, full) = (4 * TAIL_ROWS, 5 * TAIL_ROWS);
+    // The second reaches the bound, and a few more rows follow than the gap has room for.
+    let first = gone + 2 * TAIL_ROWS;
+    let full = first + TAIL_ROWS;
     store.add((first..full - 10).map(document)).unwrap();
-    store.add((full - 10..full + 300).map(document)).unwrap();
+    store.add((full - 10..full + 45).map(document)).unwrap();
     let stats = store.stats().unwrap();
-    assert_eq!(stats.segments.len(), 3);
-    let rows = stats.segments[2].rows;
-    assert!(
-        rows >= u64::from(TAIL_ROWS) && rows + stats.tail_rows == u64::from(TAIL_ROWS + 300),
-        "{stats:?}"
-    );
-    assert!(stats.tail_rows > 0 && file() == before, "{before}: {stats:?}");
-    assert_sound(&store, 3 * TAIL_ROWS + 300);
+    let rows: Vec<u64> = stats.segments.iter().map(|segment| segment.rows).collect();
+    assert_eq!((rows, stats.tail_rows), (vec![u64::from(TAIL_ROWS); 3], 45));
+    assert_eq!(places(), [before[1], before[2], before[0]]);
+    assert_sound(&store, 3 * TAIL_ROWS + 45);
 }

@@ -24,7 +24,6 @@ fn main() -> Outcome {
     report.line(format!("reading {STORED} documents, microseconds"))?;
     report.line(format!("{:<32}{:>10}{:>10}{:>10}", "", "median", "p99", "longest"))?;
     let ratios: Vec<f64> = (0..ROUNDS).map(|_| round(&report)).collect::<Result<_, _>>()?;
-    let ratios = ratios.into_iter();
     report.at_most("p99 of searches beside the writer / idle, median", median(ratios), SLOWER_MAX);
     report.finish()
 }

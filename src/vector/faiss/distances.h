@@ -1,8 +1,11 @@
 // Distances from a query to the rows of a graph, and between rows: smaller is nearer.
 #pragma once
 
-#if defined(__AVX2__)
+#if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
+
+// Compiles one function for AVX2, whatever the rest is compiled for.
+#define VDB_NARROW __attribute__((target("avx2,fma,f16c")))
 #endif
 
 #include <array>
@@ -11,6 +14,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <vector>
 
 #include <faiss/impl/DistanceComputer.h>
 #include <faiss/impl/ScalarQuantizer.h>
@@ -29,6 +33,29 @@ inline void fetch(const uint8_t* address, size_t bytes) {
         __builtin_prefetch(address + at);
     }
 }
+
+// The values of bytes: `start + step * byte` in each dimension.
+struct ByteScale {
+    explicit ByteScale(const ScalarQuantizer& quantizer) : start(quantizer.d), step(quantizer.d) {
+        for (size_t at = 0; at < quantizer.d; ++at) {
+            step[at] = quantizer.trained[quantizer.d + at] / 255.F;
+            start[at] = quantizer.trained[at] + 0.5F * step[at];
+        }
+    }
+
+    std::vector<float> start;
+    std::vector<float> step;
+};
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+VDB_NARROW inline float total(__m256 sum) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+#endif
 
 // NaN as infinitely far: the heap of a search gives -1 for a node at the distance NaN, and then reads outside its links.
 inline float sound(float distance) {
@@ -241,12 +268,6 @@ struct FourDistances final : CodeDistances {
     }
 
   private:
-    static float total(__m256 sum) {
-        const __m128 half = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1));
-        const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
-        return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
-    }
-
     Values values_;
     size_t dim_;
 };

@@ -10,14 +10,9 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include <immintrin.h>
-
-// Compiles one function for processors that have it, whatever the rest is compiled for.
-#define VDB_NARROW __attribute__((target("avx2,fma,f16c")))
-
 namespace vdb {
 
-// Whether this processor has them.
+// Whether this processor has what VDB_NARROW is compiled for.
 inline bool has_narrow() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
@@ -25,12 +20,7 @@ inline bool has_narrow() {
 class NarrowWeights {
   public:
     explicit NarrowWeights(const ScalarQuantizer& quantizer)
-            : dim_(quantizer.d), most_(most(dim_)), start_(dim_), step_(dim_), factors_(dim_), weights_(dim_) {
-        for (size_t at = 0; at < dim_; ++at) {
-            step_[at] = quantizer.trained[dim_ + at] / 255.F;
-            start_[at] = quantizer.trained[at] + 0.5F * step_[at];
-        }
-    }
+            : dim_(quantizer.d), most_(most(dim_)), bytes_(quantizer), factors_(dim_), weights_(dim_) {}
 
     // Takes the weights of a vector.
     VDB_NARROW void set_vector(const float* vector) {
@@ -85,7 +75,7 @@ class NarrowWeights {
     VDB_NARROW __m256 value(const uint8_t* code, size_t at) const {
         const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(code + at));
         const __m256 wide = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
-        return _mm256_fmadd_ps(wide, _mm256_loadu_ps(&step_[at]), _mm256_loadu_ps(&start_[at]));
+        return _mm256_fmadd_ps(wide, _mm256_loadu_ps(&bytes_.step[at]), _mm256_loadu_ps(&bytes_.start[at]));
     }
 
     template <typename Values>
@@ -94,8 +84,8 @@ class NarrowWeights {
         __m256 most = _mm256_setzero_ps();
         for (size_t at = 0; at < dim_; at += EIGHT) {
             const __m256 vector = values(at);
-            base = _mm256_fmadd_ps(vector, _mm256_loadu_ps(&start_[at]), base);
-            const __m256 factor = _mm256_mul_ps(vector, _mm256_loadu_ps(&step_[at]));
+            base = _mm256_fmadd_ps(vector, _mm256_loadu_ps(&bytes_.start[at]), base);
+            const __m256 factor = _mm256_mul_ps(vector, _mm256_loadu_ps(&bytes_.step[at]));
             most = _mm256_max_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.F), factor), most);
             _mm256_storeu_ps(&factors_[at], factor);
         }
@@ -113,16 +103,9 @@ class NarrowWeights {
         }
     }
 
-    VDB_NARROW static float total(__m256 sum) {
-        const __m128 four = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1));
-        const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-        return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-    }
-
     size_t dim_;
     float most_;
-    std::vector<float> start_;
-    std::vector<float> step_;
+    ByteScale bytes_;
     std::vector<float> factors_;
     std::vector<int16_t> weights_;
     float base_ = 0;

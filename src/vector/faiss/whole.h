@@ -25,16 +25,10 @@ class WholeWeights {
   public:
     explicit WholeWeights(const ScalarQuantizer& quantizer)
             : dim_(quantizer.d),
-              start_(dim_),
-              step_(dim_),
+              bytes_(quantizer),
               factors_(dim_),
               high_((dim_ + LINE - 1) / LINE * LINE),
-              low_(high_.size()) {
-        for (size_t at = 0; at < dim_; ++at) {
-            step_[at] = quantizer.trained[dim_ + at] / 255.F;
-            start_[at] = quantizer.trained[at] + 0.5F * step_[at];
-        }
-    }
+              low_(high_.size()) {}
 
     // Takes the weights of a vector.
     VDB_WHOLE void set_vector(const float* vector) {
@@ -86,7 +80,7 @@ class WholeWeights {
     VDB_WHOLE __m512 value(const uint8_t* code, size_t at) const {
         const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + at));
         const __m512 bytes = _mm512_maskz_cvtepi32_ps(ALL, _mm512_maskz_cvtepu8_epi32(ALL, narrow));
-        return _mm512_fmadd_ps(bytes, _mm512_loadu_ps(&step_[at]), _mm512_loadu_ps(&start_[at]));
+        return _mm512_fmadd_ps(bytes, _mm512_loadu_ps(&bytes_.step[at]), _mm512_loadu_ps(&bytes_.start[at]));
     }
 
     template <typename Values>
@@ -95,8 +89,8 @@ class WholeWeights {
         __m512 most = _mm512_setzero_ps();
         for (size_t at = 0; at < dim_; at += WIDTH) {
             const __m512 vector = values(at);
-            base = _mm512_fmadd_ps(vector, _mm512_loadu_ps(&start_[at]), base);
-            const __m512 factor = _mm512_mul_ps(vector, _mm512_loadu_ps(&step_[at]));
+            base = _mm512_fmadd_ps(vector, _mm512_loadu_ps(&bytes_.start[at]), base);
+            const __m512 factor = _mm512_mul_ps(vector, _mm512_loadu_ps(&bytes_.step[at]));
             most = _mm512_maskz_max_ps(ALL, _mm512_abs_ps(factor), most);
             _mm512_storeu_ps(&factors_[at], factor);
         }
@@ -131,8 +125,7 @@ class WholeWeights {
     }
 
     size_t dim_;
-    std::vector<float> start_;
-    std::vector<float> step_;
+    ByteScale bytes_;
     std::vector<float> factors_;
     std::vector<int8_t> high_;
     std::vector<int8_t> low_;

@@ -12,8 +12,6 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include <immintrin.h>
-
 // Compiles one function for processors that have it, whatever the rest is compiled for.
 #define VDB_WIDE __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma,f16c")))
 
@@ -28,10 +26,7 @@ VDB_WIDE inline float total(__m512 sum) {
     const __m512d pairs = _mm512_castps_pd(sum);
     const __m256 low = _mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xF, pairs, 0));
     const __m256 high = _mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xF, pairs, 1));
-    const __m256 eight = _mm256_add_ps(low, high);
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    return total(_mm256_add_ps(low, high));
 }
 
 template <bool SIMILAR>
@@ -94,24 +89,19 @@ template <bool SIMILAR>
 class ByteRows {
   public:
     explicit ByteRows(const ScalarQuantizer& quantizer)
-            : dim_(quantizer.d), start_(dim_), step_(dim_), factor_(dim_), offset_(dim_) {
-        for (size_t at = 0; at < dim_; ++at) {
-            step_[at] = quantizer.trained[dim_ + at] / 255.F;
-            start_[at] = quantizer.trained[at] + 0.5F * step_[at];
-        }
-    }
+            : dim_(quantizer.d), bytes_(quantizer), factor_(dim_), offset_(dim_) {}
 
     void set_query(const float* query) {
         base_ = 0;
         for (size_t at = 0; at < dim_; ++at) {
-            base_ += query[at] * start_[at];
-            factor_[at] = SIMILAR ? query[at] * step_[at] : step_[at];
-            offset_[at] = query[at] - start_[at];
+            base_ += query[at] * bytes_.start[at];
+            factor_[at] = SIMILAR ? query[at] * bytes_.step[at] : bytes_.step[at];
+            offset_[at] = query[at] - bytes_.start[at];
         }
     }
 
     VDB_WIDE __m512 value(const uint8_t* code, size_t at) const {
-        return _mm512_fmadd_ps(bytes(code, at), _mm512_loadu_ps(&step_[at]), _mm512_loadu_ps(&start_[at]));
+        return _mm512_fmadd_ps(bytes(code, at), _mm512_loadu_ps(&bytes_.step[at]), _mm512_loadu_ps(&bytes_.start[at]));
     }
 
     template <size_t N>
@@ -139,8 +129,7 @@ class ByteRows {
     }
 
     size_t dim_;
-    std::vector<float> start_;
-    std::vector<float> step_;
+    ByteScale bytes_;
     std::vector<float> factor_;
     std::vector<float> offset_;
     float base_ = 0;

@@ -18,6 +18,8 @@ pub(super) enum Component {
     Catalog,
     /// Vectors that are not in a segment yet, in memory for searches.
     Tail,
+    /// Outlines of the vectors of segments without an index.
+    Outlines,
     /// Sets of rows: dead ones, continuations.
     Rows,
     /// What a write transaction collects, and the segments that it writes.
@@ -41,9 +43,10 @@ pub(super) enum Component {
 }
 
 impl Component {
-    const ALL: [Component; 12] = [
+    const ALL: [Component; 13] = [
         Component::Catalog,
         Component::Tail,
+        Component::Outlines,
         Component::Rows,
         Component::Writing,
         Component::Merging,
@@ -60,6 +63,7 @@ impl Component {
         match self {
             Component::Catalog => "catalog",
             Component::Tail => "tail",
+            Component::Outlines => "outlines",
             Component::Rows => "rows",
             Component::Writing => "writing",
             Component::Merging => "merging",
@@ -78,7 +82,7 @@ impl Component {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryShare {
-    /// What it is for: `catalog`, `tail`, `rows`, `writing`, `merging`, `indexing`, `graphs`, `queries`, `embedding`,
+    /// What it is for: `catalog`, `tail`, `outlines`, `rows`, `writing`, `merging`, `indexing`, `graphs`, `queries`, `embedding`,
     /// `importing`, `threads`, `text`.
     pub component: &'static str,
     /// Bytes granted now.
@@ -134,6 +138,11 @@ impl Accountant {
     /// What can still be granted.
     pub(super) fn left(&self) -> u64 {
         self.budget.saturating_sub(self.all.now.load(Ordering::Acquire))
+    }
+
+    /// What is granted for a component now.
+    pub(super) fn granted(&self, component: Component) -> u64 {
+        self.account(component).now.load(Ordering::Acquire)
     }
 
     /// Grants memory until what is returned is dropped.

@@ -3,6 +3,7 @@
 use std::num::NonZero;
 use std::time::Instant;
 
+use super::Store;
 use super::explain::Plan;
 use super::indexes::SegmentIndex;
 use super::memory::{Component, Grant, THREAD_BYTES};
@@ -10,17 +11,21 @@ use super::plan::{Facts, Known, SearchPath, Seen, Way, way};
 use super::snapshot::{Blobs, Snapshot};
 use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
-use crate::vector::exact::{Block, Query, Selection, scan_positions};
+use crate::vector::ask::Held;
+use crate::vector::exact::{Query, Selection, scan_positions};
 use crate::vector::hnsw::{self, Wanted};
 use crate::vector::index::Index;
+use crate::vector::outline::Outlined;
 use crate::vector::parallel::scan_parallel;
 use crate::vector::segment::Segment;
 use crate::vector::sketch::scratch_bytes;
-use crate::vector::tail::Tail;
 use crate::vector::topk::TopK;
 
 /// When the graph found too few documents, so many times as many rows are asked for.
 const MORE: usize = 4;
+
+/// Outlines take at most this part of the memory budget.
+const OUTLINE_PARTS: u64 = 16;
 
 /// What is wanted.
 pub(super) struct Search<'a> {
@@ -55,16 +60,20 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
     }
     plan.graph_time = started.elapsed().saturating_sub(plan.codes_time + plan.rescore_time);
     let started = Instant::now();
-    let mut blocks: Vec<Block<'_>> = Vec::new();
+    let mut blocks: Vec<Outlined<'_>> = Vec::new();
+    let ask = |bytes| outline_grant(snapshot.blobs().store(), bytes);
     for segment in &scanned {
-        blocks.push(segment.block()?);
+        blocks.push(match view.indexes.get(&segment.id()) {
+            Some(_) => segment.block()?.into(),
+            None => segment.outlined(view.metric, &ask)?,
+        });
     }
-    for block in view.tail(snapshot.txn())?.into_iter().flat_map(Tail::blocks) {
+    for block in view.tail(snapshot.txn())?.into_iter().flat_map(|tail| tail.blocks(&ask)) {
         blocks.push(block?);
     }
-    plan.candidates += blocks.iter().map(|block| to_u64(block.len())).sum::<u64>();
+    plan.candidates += blocks.iter().map(|block| to_u64(block.block().len())).sum::<u64>();
     let owner = |row| view.owner(row);
-    top.merge(scan_parallel(&blocks, search.query, &search.selection, &owner, search.k, threads)?);
+    let top = scan_parallel(&blocks, search.query, &search.selection, &owner, top, threads)?;
     plan.scan_time = started.elapsed();
     if used.graphs + used.codes > 0 {
         plan.path = match (used.graphs, used.codes, scanned.len()) {
@@ -76,6 +85,17 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
         plan.recall_promised = (f64::from(search.recall) * 1e6).round() / 1e6;
     }
     Ok(top)
+}
+
+/// The memory of an outline, as long as all outlines take a small part of the budget.
+fn outline_grant(store: &Store, bytes: u64) -> Result<Held> {
+    let (memory, what) = (store.accountant(), "an outline of vectors");
+    let most = memory.budget() / OUTLINE_PARTS;
+    let left = most.saturating_sub(memory.granted(Component::Outlines));
+    if bytes > left {
+        return Err(Error::Memory { what: what.into(), needs: bytes, left });
+    }
+    Ok(Box::new(memory.grant(Component::Outlines, what, bytes)?))
 }
 
 /// How many threads scan, as many as wanted that there is memory for, and that memory.

@@ -16,8 +16,9 @@ use crate::embed::ModelIdentity;
 use crate::error::{Error, Result};
 use crate::limits::DIM_MAX;
 use crate::metric::Metric;
+use crate::vector::ask::Held;
 use crate::vector::segment::{Precision, Segment};
-use crate::vector::tail::{Held, Tail};
+use crate::vector::tail::Tail;
 use crate::vector::tiers::Size;
 
 /// So many rows of the tail in memory may be dead whatever their share.

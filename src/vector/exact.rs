@@ -282,6 +282,11 @@ impl Query {
         }
     }
 
+    /// How vectors are compared.
+    pub(crate) fn metric(&self) -> Metric {
+        self.metric
+    }
+
     /// The vector as it is compared: of unit length under cosine, else as given.
     pub(crate) fn vector(&self) -> &[f32] {
         self.kernel.query()

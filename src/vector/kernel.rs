@@ -213,9 +213,10 @@ fn add<S: Simd, const SQUARED: bool>(
     }
 }
 
+/// The values, and zeros after them.
 #[inline(always)]
-fn zero_padded<T: Copy + Default>(rest: &[T]) -> [T; LANES] {
-    let mut padded = [T::default(); LANES];
+pub(super) fn zero_padded<T: Copy + Default, const N: usize>(rest: &[T]) -> [T; N] {
+    let mut padded = [T::default(); N];
     for (to, from) in padded.iter_mut().zip(rest) {
         *to = *from;
     }

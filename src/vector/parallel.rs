@@ -6,29 +6,37 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::exact::{Block, Query, Selection, scan};
+use super::exact::{Query, Selection, scan};
+use super::outline::{OutlineQuery, Outlined};
 use super::topk::TopK;
 use crate::error::Result;
 
 /// The bytes of vectors that a thread takes at a time: some tenths of a millisecond of reading.
 const PIECE_BYTES: usize = 4 << 20;
 
-/// Finds the `k` best documents of all blocks with up to `threads` threads, the caller's being one.
+/// Finds the best documents of all blocks, and of those that `top` has, with up to `threads` threads, the caller's being one.
 ///
-/// The result is that of [`scan`] over the blocks, whatever the number of threads and the split. Blocks on: its threads.
+/// The result is that of [`scan`] over the blocks, whatever the number of threads and the split, and whether a block has an outline.
+/// Blocks on: its threads.
 /// # Errors
 /// As [`scan`].
 pub(crate) fn scan_parallel(
-    blocks: &[Block<'_>],
+    blocks: &[Outlined<'_>],
     query: &Query,
     selection: &Selection<'_>,
     owner: &(dyn Fn(u64) -> u64 + Sync),
-    k: usize,
+    top: TopK,
     threads: NonZero<usize>,
 ) -> Result<TopK> {
-    best(&pieces(blocks), k, threads, &|(block, positions), top| {
-        scan(&block.slice(positions.clone()), query, selection, &|row| owner(row), top)
-    })
+    let top = top.settled();
+    let outlined = if blocks.iter().any(Outlined::has_outline) { OutlineQuery::new(query) } else { None };
+    let add = |(part, positions): &(&Outlined<'_>, Range<usize>), top: &mut TopK| match &outlined {
+        Some(outlined) if part.is_worth(top.k()) => {
+            part.scan(positions.clone(), (query, outlined), selection, &|row| owner(row), top)
+        }
+        _ => scan(&part.block().slice(positions.clone()), query, selection, &|row| owner(row), top),
+    };
+    gather(&pieces(blocks), threads, &|| top.clone(), &add, TopK::merge)
 }
 
 /// Lets up to `threads` threads, the caller's being one, offer what is in some pieces, and finds the `k` best.
@@ -80,10 +88,10 @@ pub(crate) fn gather<P: Sync, T: Send>(
     })
 }
 
-fn pieces<'a, 'v>(blocks: &'a [Block<'v>]) -> Vec<(&'a Block<'v>, Range<usize>)> {
-    let cut = |block: &'a Block<'v>| {
-        let step = (PIECE_BYTES / block.vector_bytes()).max(1);
-        (0..block.len()).step_by(step).map(move |at| (block, at..(at + step).min(block.len())))
+fn pieces<'a, 'v>(blocks: &'a [Outlined<'v>]) -> Vec<(&'a Outlined<'v>, Range<usize>)> {
+    let cut = |part: &'a Outlined<'v>| {
+        let (len, step) = (part.block().len(), (PIECE_BYTES / part.block().vector_bytes()).max(1));
+        (0..len).step_by(step).map(move |at| (part, at..(at + step).min(len)))
     };
     blocks.iter().flat_map(cut).collect()
 }

@@ -8,8 +8,10 @@ use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringTreemap;
 
+use super::ask::Ask;
 use super::exact::{Block, Values};
 use super::kernel::{halved, inverse_norm};
+use super::outline::{Drawing, Outlined};
 use super::rows::Rows;
 use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
@@ -192,6 +194,7 @@ pub(crate) struct Segment {
     blob: Blob,
     /// The rows as a set, made when it is first asked for.
     row_set: OnceLock<RoaringTreemap>,
+    outline: Drawing,
 }
 
 impl Segment {
@@ -203,7 +206,8 @@ impl Segment {
         (blob_id, blob): (u64, BlobRecord),
     ) -> Result<Self> {
         let blob = Blob::open(container, blob, format!("segment {id}"))?;
-        let segment = Segment { id, blob_id, layout, blob, row_set: OnceLock::new() };
+        let (row_set, outline) = (OnceLock::new(), Drawing::default());
+        let segment = Segment { id, blob_id, layout, blob, row_set, outline };
         let layout = &segment.layout;
         let dim = to_usize(u64::from(layout.dim));
         let vectors = layout.count.checked_mul(segment.vector_bytes());
@@ -318,6 +322,11 @@ impl Segment {
         let vectors = self.values(0, layout.count)?;
         let norms = layout.norms_offset.map(|offset| self.section(offset, layout.count)).transpose()?;
         Block::of(vectors, to_usize(u64::from(layout.dim)), norms, self.row_numbers()?)
+    }
+
+    /// As [`Segment::block`], with an outline once that is likely to be worth it; `ask` grants its memory.
+    pub(crate) fn outlined(&self, metric: Metric, ask: Ask<'_>) -> Result<Outlined<'_>> {
+        Ok(self.outline.outlined(self.block()?, metric, ask))
     }
 
     /// Its rows as a block of which only the vectors at some positions are verified; they must be within it.

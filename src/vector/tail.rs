@@ -1,20 +1,18 @@
 //! The tail: vectors of rows not yet in a segment, shared by the snapshots that see them.
 
-use std::any::Any;
 use std::sync::Arc;
 
+use super::ask::{Ask, Held};
 use super::exact::Block;
 use super::kernel::inverse_norm;
+use super::outline::{Drawing, Outlined};
 use super::rows::Rows;
 use crate::codec::to_u64;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 
-/// What stands for the memory that a chunk was granted: it goes with the chunk.
-pub(crate) type Held = Box<dyn Any + Send + Sync>;
-
-/// Asks for so many bytes, before they are allocated.
-pub(crate) type Ask<'a> = &'a dyn Fn(u64) -> Result<Held>;
+/// The bytes of vectors of a chunk, unless more were added at once: as much as may be copied for a search, and as is new to it.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Some rows of the tail; never changed once shared.
 #[derive(Debug)]
@@ -22,6 +20,7 @@ struct Chunk {
     rows: Vec<u64>,
     vectors: Vec<f32>,
     norms: Vec<f32>,
+    outline: Drawing,
     _held: Held,
 }
 
@@ -30,7 +29,8 @@ impl Chunk {
     fn new(rows: usize, dim: usize, ask: Ask<'_>) -> Result<Self> {
         let held = ask(to_u64(rows) * row_bytes(dim))?;
         let (vectors, norms) = (Vec::with_capacity(rows * dim), Vec::with_capacity(rows));
-        Ok(Chunk { rows: Vec::with_capacity(rows), vectors, norms, _held: held })
+        let outline = Drawing::default();
+        Ok(Chunk { rows: Vec::with_capacity(rows), vectors, norms, outline, _held: held })
     }
 }
 
@@ -44,7 +44,7 @@ fn row_bytes(dim: usize) -> u64 {
 pub(crate) struct Tail {
     dim: usize,
     metric: Metric,
-    /// Larger before smaller, so that there are few: appending joins neighbours as a binary counter carries.
+    /// Full ones, then larger before smaller, so that there are few: appending joins neighbours as a binary counter carries.
     chunks: Vec<Arc<Chunk>>,
 }
 
@@ -84,7 +84,9 @@ impl Tail {
             return Ok(());
         }
         let (mut rows, mut kept) = (added.len(), self.chunks.len());
-        while let Some(last) = self.chunks[..kept].last().filter(|last| last.rows.len() <= rows) {
+        let rows_max = CHUNK_BYTES / (4 * self.dim);
+        let fits = |last: usize, rows: usize| last <= rows && last + rows <= rows_max;
+        while let Some(last) = self.chunks[..kept].last().filter(|last| fits(last.rows.len(), rows)) {
             (rows, kept) = (rows + last.rows.len(), kept - 1);
         }
         let mut chunk = Chunk::new(rows, self.dim, ask)?;
@@ -104,11 +106,12 @@ impl Tail {
         Ok(())
     }
 
-    /// Its rows as blocks for the exact search.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = Result<Block<'_>>> {
-        self.chunks.iter().map(|chunk| {
+    /// Its rows as blocks for the exact search, with outlines where that is likely to be worth it; `ask` grants their memory.
+    pub(crate) fn blocks<'a>(&'a self, ask: Ask<'a>) -> impl Iterator<Item = Result<Outlined<'a>>> {
+        self.chunks.iter().map(move |chunk| {
             let norms = (self.metric == Metric::Cosine).then_some(chunk.norms.as_slice());
-            Block::new(&chunk.vectors, self.dim, norms, Rows::Listed(&chunk.rows))
+            let block = Block::new(&chunk.vectors, self.dim, norms, Rows::Listed(&chunk.rows))?;
+            Ok(chunk.outline.outlined(block, self.metric, ask))
         })
     }
 

@@ -79,6 +79,17 @@ impl TopK {
         }
     }
 
+    /// The same list, whose floor is that of all that it has.
+    pub(crate) fn settled(mut self) -> Self {
+        self.cut();
+        self
+    }
+
+    /// How many documents are wanted.
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
     /// Adds what another list kept.
     pub(crate) fn merge(&mut self, other: TopK) {
         for best in other.kept {

@@ -86,6 +86,18 @@ impl CodeQuery {
         CodeQuery { level, planes, unit, offset }
     }
 
+    /// The most by which a score under the inner product differs from that of the values that its code stands for, beside rounding
+    /// it to f32: half a unit for each value, times the greatest code.
+    pub(crate) fn error(&self, dim: usize) -> f64 {
+        let greatest = match self.planes {
+            Planes::Eight(_) => Width::Eight.greatest(),
+            Planes::Four(_) => Width::Four.greatest(),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "at most 65,536 values: far below 2^52")]
+        let dim = dim as f64;
+        self.unit / 2.0 * f64::from(greatest) * dim
+    }
+
     /// Writes the score of each code, in their order: larger is nearer. Under L2 what the row alone adds is left out.
     ///
     /// Shape: every code has the bytes of a vector. Stops at the end of the shorter of `codes` and `scores`.

@@ -16,6 +16,7 @@ mod tests;
 
 pub(crate) use build::{blob_bytes, build, build_bytes};
 pub(crate) use index::CodeIndex;
+pub(crate) use kernel::CodeQuery;
 pub(crate) use scan::Found;
 pub(crate) use sections::MAGIC;
 

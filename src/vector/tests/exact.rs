@@ -208,7 +208,7 @@ fn threads_and_blocks_do_not_change_the_result() {
     let rows = Rowset::new(dim, vectors, (0..2000).map(|row| row * 2).collect());
     let allowed: RoaringTreemap = (0..4000).filter(|row| row % 7 == 0).collect();
     let block = rows.block();
-    let blocks = [block.slice(700..2000), block.slice(0..1), block.slice(1..1), block.slice(1..700)];
+    let blocks = [700..2000, 0..1, 1..1, 1..700].map(|rows| block.slice(rows).into());
     for metric in METRICS {
         let query = Query::new(metric, &numbers(4, dim)).unwrap();
         for selection in [Selection::All, Selection::Except(&allowed), Selection::Only(&allowed)] {
@@ -218,7 +218,8 @@ fn threads_and_blocks_do_not_change_the_result() {
             assert_eq!(expected.len(), 50);
             for threads in [1, 2, 3, 16] {
                 let threads = NonZero::new(threads).unwrap();
-                let top = scan_parallel(&blocks, &query, &selection, &owner, 50, threads).unwrap();
+                let top = TopK::new(50);
+                let top = scan_parallel(&blocks, &query, &selection, &owner, top, threads).unwrap();
                 assert_eq!(top.into_sorted(), expected, "{metric}, {threads} threads");
             }
         }
@@ -235,7 +236,8 @@ fn nothing_is_found_in_nothing() {
     assert_eq!(one.search(Metric::L2, &query, &Selection::All, 0).unwrap(), []);
     assert_eq!(one.search(Metric::L2, &query, &Selection::All, usize::MAX).unwrap().len(), 1);
     let query = Query::new(Metric::L2, &query).unwrap();
-    let top = scan_parallel(&[], &query, &Selection::All, &owner, 5, NonZero::<usize>::MAX).unwrap();
+    let threads = NonZero::<usize>::MAX;
+    let top = scan_parallel(&[], &query, &Selection::All, &owner, TopK::new(5), threads).unwrap();
     assert_eq!(top.into_sorted(), []);
 }
 

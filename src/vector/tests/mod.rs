@@ -2,6 +2,7 @@
 
 mod exact;
 mod kernel;
+mod outline;
 mod topk;
 
 /// Numbers in `[-1, 1)`, the same at every run.

@@ -18,7 +18,7 @@ pub(super) enum Component {
     Catalog,
     /// Vectors that are not in a segment yet, in memory for searches.
     Tail,
-    /// Outlines of the vectors of segments without an index.
+    /// Outlines of vectors that have no index and are scanned again.
     Outlines,
     /// Sets of rows: dead ones, continuations.
     Rows,

@@ -105,7 +105,7 @@ impl Drawing {
 }
 
 /// What the bytes of a row do not tell: its greatest value, and the squares of the lengths of the row and of what they leave of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Drawn {
     most: f32,
     square: f32,
@@ -117,10 +117,9 @@ struct Drawn {
 fn encode<S: Simd>(_: S, vector: &[f32], code: &mut [u8]) -> Drawn {
     let (whole, last) = vector.as_chunks::<LANES>();
     let padded = [zero_padded(last)];
-    let all = || whole.iter().chain(&padded);
     // Side by side, so that the compiler makes vector instructions.
     let (mut most, mut squares, mut rests) = ([0.0_f32; LANES], [0.0_f32; LANES], [0.0_f32; LANES]);
-    for some in all() {
+    for some in whole.iter().chain(&padded) {
         for ((most, square), value) in most.iter_mut().zip(&mut squares).zip(some) {
             *most = if value.abs() > *most { value.abs() } else { *most };
             *square += value * value;
@@ -254,30 +253,26 @@ impl<'a> Outlined<'a> {
         self.outline.is_some()
     }
 
-    /// Whether a scan by the outline for `k` documents is likely to read less.
-    pub(crate) fn is_worth(&self, k: usize) -> bool {
-        self.has_outline() && k <= self.block.len() / FEW
-    }
-
-    /// Offers the wanted rows at some positions to `top`, as [`scan`] does, but for those that cannot be among the best. `query` is
-    /// the query, and what it was prepared to.
+    /// Offers the wanted rows at some positions to `top`, as [`scan`] does. With an outline, and a query that is `prepared` for it, those
+    /// that cannot be among the best are left out, if that is likely to save anything.
     ///
     /// # Errors
     /// As [`scan`].
     pub(crate) fn scan(
         &self,
         positions: Range<usize>,
-        (query, prepared): (&Query, &OutlineQuery),
+        (query, prepared): (&Query, Option<&OutlineQuery>),
         selection: &Selection<'_>,
         owner: &dyn Fn(u64) -> u64,
         top: &mut TopK,
     ) -> Result<()> {
         let block = &self.block;
-        let is_sparse = match selection {
+        let is_few = match selection {
             Selection::Only(allowed) => !block.rows().is_dense(positions.clone(), allowed),
             Selection::All | Selection::Except(_) => false,
         };
-        let Some(outline) = self.outline.filter(|_| !is_sparse) else {
+        let is_worth = !is_few && top.k() <= block.len() / FEW;
+        let (Some(outline), Some(prepared), true) = (self.outline, prepared, is_worth) else {
             return scan(&block.slice(positions), query, selection, owner, top);
         };
         query.check_dim(block.dim())?;

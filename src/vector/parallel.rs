@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::exact::{Query, Selection, scan};
+use super::exact::{Query, Selection};
 use super::outline::{OutlineQuery, Outlined};
 use super::topk::TopK;
 use crate::error::Result;
@@ -16,10 +16,10 @@ const PIECE_BYTES: usize = 4 << 20;
 
 /// Finds the best documents of all blocks, and of those that `top` has, with up to `threads` threads, the caller's being one.
 ///
-/// The result is that of [`scan`] over the blocks, whatever the number of threads and the split, and whether a block has an outline.
+/// The result is that of a scan over the blocks, whatever the number of threads and the split, and whether a block has an outline.
 /// Blocks on: its threads.
 /// # Errors
-/// As [`scan`].
+/// As [`Outlined::scan`].
 pub(crate) fn scan_parallel(
     blocks: &[Outlined<'_>],
     query: &Query,
@@ -29,12 +29,9 @@ pub(crate) fn scan_parallel(
     threads: NonZero<usize>,
 ) -> Result<TopK> {
     let top = top.settled();
-    let outlined = if blocks.iter().any(Outlined::has_outline) { OutlineQuery::new(query) } else { None };
-    let add = |(part, positions): &(&Outlined<'_>, Range<usize>), top: &mut TopK| match &outlined {
-        Some(outlined) if part.is_worth(top.k()) => {
-            part.scan(positions.clone(), (query, outlined), selection, &|row| owner(row), top)
-        }
-        _ => scan(&part.block().slice(positions.clone()), query, selection, &|row| owner(row), top),
+    let prepared = if blocks.iter().any(Outlined::has_outline) { OutlineQuery::new(query) } else { None };
+    let add = |(part, positions): &(&Outlined<'_>, Range<usize>), top: &mut TopK| {
+        part.scan(positions.clone(), (query, prepared.as_ref()), selection, &|row| owner(row), top)
     };
     gather(&pieces(blocks), threads, &|| top.clone(), &add, TopK::merge)
 }

@@ -34,13 +34,8 @@ fn both(
     seed: &TopK,
 ) -> [Vec<Best>; 2] {
     let [mut by_outline, mut by_vectors] = [seed.clone(), seed.clone()];
-    match OutlineQuery::new(query) {
-        Some(prepared) => {
-            let all = 0..block.len();
-            outlined.scan(all, (query, &prepared), selection, &owner, &mut by_outline).unwrap();
-        }
-        None => scan(&block, query, selection, &owner, &mut by_outline).unwrap(),
-    }
+    let (all, prepared) = (0..block.len(), OutlineQuery::new(query));
+    outlined.scan(all, (query, prepared.as_ref()), selection, &owner, &mut by_outline).unwrap();
     scan(&block, query, selection, &owner, &mut by_vectors).unwrap();
     [by_outline, by_vectors].map(TopK::into_sorted)
 }
@@ -48,11 +43,16 @@ fn both(
 /// Some vectors of like size, shifted to one side, some of them twice or zero, and one of another size.
 fn vectors(seed: u32, dim: usize, exponents: [i32; 2], shift: f32) -> Vec<f32> {
     let [most, one] = exponents.map(|exponent| 10.0_f32.powi(exponent));
-    let mut all: Vec<f32> = numbers(seed, 300 * dim).iter().map(|value| (value + shift) * most).collect();
+    let mut all: Vec<f32> = numbers(seed, 640 * dim).iter().map(|value| (value + shift) * most).collect();
     all.extend_from_within(..20 * dim);
     all.extend(std::iter::repeat_n(0.0, 2 * dim));
     all.extend(numbers(seed + 1, dim).iter().map(|value| value * one));
     all
+}
+
+/// How far all vectors lie to one side.
+fn shifts() -> impl Strategy<Value = f32> {
+    prop_oneof![Just(0.0), Just(0.9), Just(30.0)]
 }
 
 proptest! {
@@ -64,14 +64,14 @@ proptest! {
         dim in prop_oneof![1_usize..80, Just(384)],
         exponents in [-44..39_i32, -44..39],
         of_query in -25..20_i32,
-        shift in prop_oneof![Just(0.0_f32), Just(0.9), Just(30.0)],
+        shift in shifts(),
         k in 1_usize..40,
     ) {
         let all = vectors(seed, dim, exponents, shift);
         let long = 10.0_f32.powi(of_query);
         let target: Vec<f32> = numbers(seed + 2, dim).iter().map(|value| (value + shift) * long).collect();
-        let some: RoaringTreemap = (0..400).filter(|row| row % 3 != 1).collect();
-        let few: RoaringTreemap = (0..400).filter(|row| row % 50 == 1).collect();
+        let some: RoaringTreemap = (0..700).filter(|row| row % 3 != 1).collect();
+        let few: RoaringTreemap = (0..700).filter(|row| row % 50 == 1).collect();
         for metric in METRICS {
             let Ok(query) = Query::new(metric, &target) else { continue };
             with(metric, dim, &all, |block, outlined| {
@@ -95,7 +95,7 @@ proptest! {
         dim in prop_oneof![1_usize..200, Just(3072)],
         exponents in [-14..15_i32, -14..15],
         of_query in -14..12_i32,
-        shift in prop_oneof![Just(0.0_f32), Just(0.9), Just(30.0)],
+        shift in shifts(),
     ) {
         let all = vectors(seed, dim, exponents, shift);
         // One of the vectors, and another direction.

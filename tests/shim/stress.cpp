@@ -9,6 +9,7 @@
 #include <limits>
 #include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "shim.h"
@@ -193,14 +194,15 @@ void scan_sketches(std::mt19937& random) {
     sketches.dims = dims;
     sketches.weights = weights.data();
     sketches.weights_len = dims;
-    sketches.unit = 0.01F;
+    const float units[] = {0.01F, 1, -1, 0, std::numeric_limits<float>::quiet_NaN()};
+    sketches.unit = units[random() % 5];
     sketches.biases = biases.data();
     sketches.biases_len = biases.size();
     sketches.codes = codes.data();
     sketches.codes_len = codes.size();
     sketches.mask = mask.data();
     sketches.mask_len = words;
-    std::vector<float> scores(64 + random() % 100);
+    std::vector<float> scores(256 + random() % 100);
     std::vector<uint32_t> rows(scores.size());
     size_t word = 0;
     const auto scan = [&](float floor) {
@@ -215,13 +217,25 @@ void scan_sketches(std::mt19937& random) {
     };
     for (sketches.way = 1; sketches.way <= vdb_sketch_ways(); ++sketches.way) {
         std::vector<uint64_t> seen(words);
+        std::vector<std::pair<uint32_t, float>> all;
         for (word = 0; word < words;) {
             const size_t found = scan(-std::numeric_limits<float>::infinity());
             for (size_t at = 0; at < found; ++at) {
                 seen.at(rows[at] / 64) ^= UINT64_C(1) << (rows[at] % 64);
+                all.emplace_back(rows[at], scores[at]);
             }
         }
         expect(seen == mask, "each wanted row is given once");
+        const float floor = all.empty() ? 0 : all[random() % all.size()].second;
+        size_t less = 0;
+        for (const auto& [row, score] : all) {
+            less += score < floor ? 1 : 0;
+        }
+        size_t rest = 0;
+        for (word = 0; word < words;) {
+            rest += scan(floor);
+        }
+        expect(rest == all.size() - less, "rows whose scores are not less than the floor are given");
     }
     for (const int way : {0, vdb_sketch_ways() + 1}) {
         sketches.way = way;

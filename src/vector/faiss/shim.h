@@ -151,7 +151,7 @@ int vdb_hnsw_search(
 typedef struct vdb_sketches {
     // From 1 to `vdb_sketch_ways`.
     int way;
-    // A multiple of 8.
+    // A multiple of 8, at most 128.
     size_t dims;
     // A weight for each dimension.
     const int8_t* weights;
@@ -173,7 +173,7 @@ typedef struct vdb_sketches {
 int vdb_sketch_ways(void) VDB_NOEXCEPT;
 
 // Writes wanted rows whose scores are not less than `floor`, with their scores, in their order, from the word `*word` of the mask
-// on. `*word` becomes the word to go on with: the end of the mask, or where there was no room for 64 more of `len` rows, len >= 64.
+// on. `*word` becomes the word to go on with: the end of the mask, or where there was no room for 256 more of `len` rows, len >= 256.
 // `*found` becomes the number of rows written.
 int vdb_sketch_scan(
         const vdb_sketches* sketches,

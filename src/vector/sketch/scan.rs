@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::mask::{self, Words};
 use super::nearest::Nearest;
 use super::portable::Planes;
-use super::{WORD, portable};
+use super::{DIMS_MAX, WORD, portable};
 use crate::error::Result;
 use crate::vector::codes::Found;
 use crate::vector::exact::{Query, Selection};
@@ -22,7 +22,7 @@ const PIECE: usize = 1 << 17;
 /// The greatest weight.
 const WEIGHT_MAX: f32 = 127.0;
 /// The rows that are told of at a time: the floor rises between two of them.
-const TOLD: usize = 256;
+const TOLD: usize = 512;
 
 /// The bytes that a thread takes to scan, and a query of so many values.
 pub(crate) fn scratch_bytes(dim: usize) -> usize {
@@ -116,6 +116,11 @@ impl Sketches<'_> {
     }
 }
 
+/// The fastest way of the shim for sketches of so many dimensions, 0 if it has none: files may have wider ones than are made.
+pub(super) fn ways(dims: usize) -> c_int {
+    if dims <= DIMS_MAX { sketch_ways() } else { 0 }
+}
+
 /// A query made ready to be compared with sketches.
 #[derive(Debug)]
 pub(super) struct SketchQuery {
@@ -137,7 +142,7 @@ impl SketchQuery {
         // Not a number becomes zero.
         #[expect(clippy::cast_possible_truncation, reason = "at most the greatest weight")]
         let rounded = |place: &f32| if unit > 0.0 { (place / unit).round() as i8 } else { 0 };
-        SketchQuery::of(places.iter().map(rounded).collect(), step * unit, sketch_ways())
+        SketchQuery::of(places.iter().map(rounded).collect(), step * unit, ways(places.len()))
     }
 
     /// A query of these weights, for a way of the shim, or, by the way 0, for any processor.

@@ -184,7 +184,7 @@ fn sketches_lie_where_the_format_says() {
 fn all_scans_give_what_sums_in_full_give() {
     let mut words = words_from(5);
     let mut word = || u64::from(words()) << 32 | u64::from(words());
-    for (rows, dims) in [(1, 8), (63, 16), (64, 32), (65, 48), (1_000, 64), (777, 128)] {
+    for (rows, dims) in [(1, 8), (63, 16), (64, 32), (65, 48), (1_000, 64), (777, 128), (400, 136)] {
         let codes: Vec<u8> = (0..bytes(rows, dims)).map(|_| word().to_le_bytes()[0]).collect();
         let biases = numbers(4, rows);
         for (n, biases) in [&[][..], &biases].into_iter().enumerate() {
@@ -208,7 +208,7 @@ fn all_scans_give_what_sums_in_full_give() {
             scores.sort_by(|a, b| b.0.total_cmp(&a.0));
             let sketches =
                 Sketches { dim: 1, dims, step: 1.0, directions: &[], codes: &codes, biases, count: rows };
-            for way in 0..=crate::vector::faiss::sketch_ways() {
+            for way in 0..=scan::ways(dims) {
                 let query = scan::SketchQuery::of(weights.clone(), unit, way);
                 let wanted = scores.len() / 3 + 1;
                 let mut nearest = Nearest::new(wanted);

@@ -9,7 +9,6 @@
 #include <limits>
 #include <random>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "shim.h"
@@ -217,25 +216,22 @@ void scan_sketches(std::mt19937& random) {
     };
     for (sketches.way = 1; sketches.way <= vdb_sketch_ways(); ++sketches.way) {
         std::vector<uint64_t> seen(words);
-        std::vector<std::pair<uint32_t, float>> all;
+        std::vector<float> all;
         for (word = 0; word < words;) {
             const size_t found = scan(-std::numeric_limits<float>::infinity());
             for (size_t at = 0; at < found; ++at) {
                 seen.at(rows[at] / 64) ^= UINT64_C(1) << (rows[at] % 64);
-                all.emplace_back(rows[at], scores[at]);
             }
+            all.insert(all.end(), scores.begin(), scores.begin() + static_cast<ptrdiff_t>(found));
         }
         expect(seen == mask, "each wanted row is given once");
-        const float floor = all.empty() ? 0 : all[random() % all.size()].second;
-        size_t less = 0;
-        for (const auto& [row, score] : all) {
-            less += score < floor ? 1 : 0;
-        }
+        const float floor = all.empty() ? 0 : all[random() % all.size()];
+        const auto good = std::count_if(all.begin(), all.end(), [floor](float score) { return !(score < floor); });
         size_t rest = 0;
         for (word = 0; word < words;) {
             rest += scan(floor);
         }
-        expect(rest == all.size() - less, "rows whose scores are not less than the floor are given");
+        expect(rest == static_cast<size_t>(good), "rows whose scores are not less than the floor are given");
     }
     for (const int way : {0, vdb_sketch_ways() + 1}) {
         sketches.way = way;

@@ -116,7 +116,7 @@ impl Sketches<'_> {
     }
 }
 
-/// The fastest way of the shim for sketches of so many dimensions, 0 if it has none: files may have wider ones than are made.
+/// How many ways of the shim there are for sketches of so many dimensions, the last the fastest: files may have wider ones than are made.
 pub(super) fn ways(dims: usize) -> c_int {
     if dims <= DIMS_MAX { sketch_ways() } else { 0 }
 }

@@ -67,7 +67,7 @@ impl Index {
         match self {
             Index::Graph(graph) => {
                 let hnsw::Shape { codes, m, ef_construction, .. } = *graph.shape();
-                Recipe::Graph(Params { codes, m, ef_construction })
+                Recipe::Graph(Params { m, ef_construction, ..Params::new(codes) })
             }
             Index::Codes(codes) => Recipe::Codes(codes.shape().width),
         }

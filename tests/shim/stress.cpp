@@ -75,6 +75,7 @@ struct Graph {
                "vectors are encoded");
         parts.dim = dim;
         parts.ef_construction = static_cast<int32_t>(8 + random() % 40);
+        parts.ways = static_cast<int32_t>(1 + random() % 9);
         parts.entry_point = order[0];
         parts.max_level = levels[static_cast<size_t>(order[0])] - 1;
         parts.levels = levels.data(), parts.levels_len = rows;

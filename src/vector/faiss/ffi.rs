@@ -318,6 +318,7 @@ impl<'m> GraphBuilder<'m> {
         trained: &[f32],
         links: &'m mut [i32],
         codes: &'m [u8],
+        ways: i32,
     ) -> Result<Self> {
         if links.iter().any(|&link| link != -1) {
             return Err(Error::invalid("links of a new graph", "they are not all -1"));
@@ -325,6 +326,7 @@ impl<'m> GraphBuilder<'m> {
         let handle = Handle::open(&Parts {
             links: links.as_mut_ptr(),
             links_len: links.len(),
+            ways,
             ..parts(shape, levels, trained, codes)
         })?;
         Ok(GraphBuilder { handle, rows: levels.len(), parts: PhantomData })

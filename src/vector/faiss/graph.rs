@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ptr;
 
 use crate::error::{Error, Result};
-use crate::vector::hnsw::Shape;
+use crate::vector::hnsw::{Shape, WAYS};
 
 /// What a search of a graph finds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +55,7 @@ pub(super) struct Parts {
     pub(super) dim: usize,
     pub(super) m: i32,
     pub(super) ef_construction: i32,
+    pub(super) ways: i32,
     pub(super) entry_point: i32,
     pub(super) max_level: i32,
     pub(super) levels: *const u8,
@@ -74,6 +75,7 @@ pub(super) fn parts(shape: &Shape, levels: &[u8], trained: &[f32], codes: &[u8])
         dim: shape.dim,
         m: shape.m,
         ef_construction: shape.ef_construction,
+        ways: WAYS,
         entry_point: shape.entry_point,
         max_level: shape.max_level,
         levels: levels.as_ptr(),

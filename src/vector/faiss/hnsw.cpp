@@ -33,10 +33,6 @@ using vdb::Node;
 using vdb::require;
 using vdb::Scratch;
 
-// The rows with which a search goes down from level to level. With one alone it may end among rows that are near each other and
-// far from the query, and no effort in the lowest level leads out of there.
-constexpr size_t BEAM = 8;
-
 // Inner products in whole numbers; null where they cannot be.
 std::unique_ptr<vdb::Distances> byte_distances(const ScalarQuantizer& quantizer, const uint8_t* codes) {
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -76,6 +72,7 @@ struct vdb_hnsw {
               rows(parts.levels_len),
               links(parts.links),
               places(parts.levels, rows, static_cast<size_t>(parts.m)),
+              ways(static_cast<size_t>(parts.ways)),
               flat(parts.kind == VDB_CODES_F32),
               similar(parts.metric == faiss::METRIC_INNER_PRODUCT) {
         require(parts.metric == faiss::METRIC_INNER_PRODUCT || parts.metric == faiss::METRIC_L2, "metric is neither 0 nor 1");
@@ -128,7 +125,8 @@ struct vdb_hnsw {
 
     void add(Scratch& scratch, Node row, const float* vector);
     void search(Scratch& scratch, const float* query, size_t effort) const;
-    void link_level(Scratch& scratch, Node row, Node nearest, float distance, int level);
+    void descend(Scratch& scratch, int end) const;
+    void link_level(Scratch& scratch, Node row, int level);
     void add_link(vdb::Distances& distances, Node from, Node to, int level);
 
     vdb::Walk walk(Scratch& scratch) const {
@@ -145,6 +143,7 @@ struct vdb_hnsw {
     size_t rows;
     Node* links;
     vdb::Places places;
+    size_t ways;
     bool flat;
     bool similar;
     std::mutex pool_lock;
@@ -227,11 +226,23 @@ void vdb_hnsw::add_link(vdb::Distances& distances, Node from, Node to, int level
     std::fill(at, end, -1);
 }
 
-// Links `row` with its neighbours in one level, both ways. Upstream: `HNSW::add_links_starting_from`.
-void vdb_hnsw::link_level(Scratch& scratch, Node row, Node nearest, float distance, int level) {
+// Fills the pool with rows of the level above `end` that are near the query: with the entry point where there is none.
+// Upstream: `greedy_update_nearest` of `HNSW.cpp`, with one row.
+void vdb_hnsw::descend(Scratch& scratch, int end) const {
+    scratch.pool.reset(1);
+    scratch.pool.offer((*scratch.distances)(graph.entry_point), graph.entry_point);
+    scratch.computed = 1;
+    for (int level = graph.max_level; level > end; --level) {
+        walk(scratch).spread(level, ways);
+    }
+}
+
+// Links `row` with its neighbours in one level, both ways, starting from what is in the pool. Upstream:
+// `HNSW::add_links_starting_from`.
+void vdb_hnsw::link_level(Scratch& scratch, Node row, int level) {
     vdb::Distances& distances = *scratch.distances;
     // Another thread may have linked to this row already: it is no neighbour of itself.
-    walk(scratch).spread(level, nearest, distance, static_cast<size_t>(graph.efConstruction), row);
+    walk(scratch).spread(level, static_cast<size_t>(graph.efConstruction), row);
     Closer targets;
     for (size_t at = 0; at < scratch.pool.size(); ++at) {
         targets.emplace(scratch.pool.distance(at), scratch.pool.node(at));
@@ -254,30 +265,24 @@ void vdb_hnsw::link_level(Scratch& scratch, Node row, Node nearest, float distan
 
 // Upstream: `HNSW::add_with_locks`. Links are read without a lock there as here: a reader sees the old or the new one.
 void vdb_hnsw::add(Scratch& scratch, Node row, const float* vector) {
-    Node nearest = graph.entry_point;
-    if (row == nearest) {
+    if (row == graph.entry_point) {
         return;
     }
     scratch.distances->set_query(vector);
-    float distance = (*scratch.distances)(nearest);
-    int level = graph.max_level;
-    for (const int top = level_count(row) - 1; level > top; --level) {
-        walk(scratch).descend(level, nearest, distance);
-    }
-    for (; level >= 0; --level) {
-        link_level(scratch, row, nearest, distance, level);
+    const int top = std::min(level_count(row) - 1, graph.max_level);
+    descend(scratch, top);
+    const vdb::Pool above = scratch.pool;
+    for (int level = top; level >= 0; --level) {
+        scratch.pool = above;
+        link_level(scratch, row, level);
     }
 }
 
-// Fills the pool with rows near the query. Upstream: `HNSW::search`, which goes down with one row.
+// Fills the pool with rows near the query. Upstream: `HNSW::search`.
 void vdb_hnsw::search(Scratch& scratch, const float* query, size_t effort) const {
     scratch.distances->set_query(query);
-    scratch.pool.reset(1);
-    scratch.pool.offer((*scratch.distances)(graph.entry_point), graph.entry_point);
-    scratch.computed = 1;
-    for (int level = graph.max_level; level >= 0; --level) {
-        walk(scratch).spread_on(level, level > 0 ? BEAM : effort);
-    }
+    descend(scratch, 0);
+    walk(scratch).spread(0, effort);
 }
 
 int vdb_hnsw_plan(
@@ -357,6 +362,7 @@ int vdb_hnsw_open(const vdb_hnsw_parts* parts, vdb_hnsw** out, char* message, si
     return vdb::guarded(message, message_len, [&] {
         require(parts->m >= 2 && parts->m <= VDB_HNSW_M_MAX, "links of a row are out of range");
         require(parts->ef_construction > 0, "effort of construction is not positive");
+        require(parts->ways > 0, "ways down are not positive");
         *out = new vdb_hnsw(*parts);
     });
 }

@@ -94,6 +94,9 @@ typedef struct vdb_hnsw_parts {
     int32_t m;
     // How many candidates are looked at for the links of a new row.
     int32_t ef_construction;
+    // With how many rows a search, or a new row, goes down to its level, one or more. With one alone it may end among rows that are
+    // near each other and far from it, and no effort in the lowest level leads out of there.
+    int32_t ways;
     // A row with the most levels, and the number of these less one.
     int32_t entry_point;
     int32_t max_level;

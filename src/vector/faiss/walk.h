@@ -1,9 +1,8 @@
-// Walks through the graph: to the nearest row of a level, and to the nearest rows of the lowest.
+// Walks through a level of the graph, to the rows that are near.
 //
-// The rows that a walk looks at are those that FAISS's walks look at, `greedy_update_nearest`, `search_from_candidates`
-// and `search_neighbors_to_add` of `HNSW.cpp`; searches go down with several rows. Ours are faster: all neighbours of a row
-// are known before the first of them is compared, so that the next are on their way from memory meanwhile, and what waits is
-// kept in order.
+// The rows that a walk looks at are those that FAISS's walks look at, `greedy_update_nearest`, `search_from_candidates` and
+// `search_neighbors_to_add` of `HNSW.cpp`. Ours is faster: all neighbours of a row are known before the first of them is
+// compared, so that the next are on their way from memory meanwhile, and what waits is kept in order.
 #pragma once
 
 #include <algorithm>
@@ -233,36 +232,13 @@ class Walk {
     Walk(const Node* links, const Places& places, Scratch& scratch)
             : links_(links), places_(places), scratch_(scratch) {}
 
-    // Goes to a row none of whose neighbours in the level is nearer.
-    void descend(int level, Node& nearest, float& distance) {
-        Neighbours& near = scratch_.near;
-        for (Node before = -1; before != nearest;) {
-            before = nearest;
-            gather(nearest, level, [](Node) { return true; });
-            compare();
-            for (size_t at = 0; at < near.count; ++at) {
-                if (near.distances[at] < distance) {
-                    distance = near.distances[at];
-                    nearest = near.nodes[at];
-                }
-            }
-        }
-    }
-
-    // Fills the pool with rows near the query but one, starting from another.
-    void spread(int level, Node start, float distance, size_t effort, Node left_out) {
-        scratch_.pool.reset(effort);
-        scratch_.pool.offer(distance, start);
-        const Seen::Notes note = scratch_.seen.notes();
-        note(left_out);
-        note(start);
-        widen(level);
-    }
-
-    // Fills the pool with rows near the query, starting from those that are in it.
-    void spread_on(int level, size_t effort) {
+    // Fills the pool with rows of the level near the query but one, starting from those that are in it.
+    void spread(int level, size_t effort, Node left_out = -1) {
         scratch_.pool.reopen(effort);
         const Seen::Notes note = scratch_.seen.notes();
+        if (left_out >= 0) {
+            note(left_out);
+        }
         for (size_t at = 0; at < scratch_.pool.size(); ++at) {
             note(scratch_.pool.node(at));
         }
@@ -275,7 +251,7 @@ class Walk {
         Pool& pool = scratch_.pool;
         Neighbours& near = scratch_.near;
         for (Node node = pool.take(); node >= 0; node = pool.take()) {
-            gather(node, level, scratch_.seen.notes());
+            gather(node, level);
             // The links of the row that may come next are on their way from memory while these are compared.
             expect(pool.peek(), level);
             compare();
@@ -294,9 +270,9 @@ class Walk {
         }
     }
 
-    // Notes the neighbours of a row that are wanted.
-    template <typename Wanted>
-    void gather(Node node, int level, Wanted wanted) {
+    // Takes the neighbours of a row that were not seen before.
+    void gather(Node node, int level) {
+        const Seen::Notes note = scratch_.seen.notes();
         Neighbours& near = scratch_.near;
         const Node* const begin = links_ + places_.begin(node, level);
         const size_t width = places_.width(level);
@@ -308,9 +284,9 @@ class Walk {
             if (other < 0) {
                 break;
             }
-            // No branch: which rows are wanted cannot be foreseen.
+            // No branch: which rows were seen cannot be foreseen.
             nodes[count] = other;
-            count += wanted(other) ? 1 : 0;
+            count += note(other) ? 1 : 0;
         }
         near.count = count;
     }

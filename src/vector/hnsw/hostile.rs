@@ -92,7 +92,7 @@ fn sound(codes: Codes, metric: Metric, dim: usize, rows: usize, m: i32) -> Resul
     }
     let (vectors, norms) = vectors(rows, dim);
     let block = Block::new(&vectors, dim, Some(&norms), Rows::From(0))?;
-    let params = Params { codes, m, ef_construction: 8 };
+    let params = Params { m, ef_construction: 8, ..Params::new(codes) };
     let blob = Arc::new(build_in_memory(&block, metric, params, NonZero::<usize>::MIN, &|_| Ok(()))?);
     built.insert(key, Arc::clone(&blob));
     Ok(blob)

@@ -26,8 +26,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Builds a graph over codes of the kind `f32`, `f16` or `sq8`, or codes to scan, `scan8` or `scan4`. `m24-e80-sq8` is a
-    /// graph whose rows have 24 links, chosen from 80 candidates.
+    /// Builds a graph over codes of the kind `f32`, `f16` or `sq8`, or codes to scan, `scan8` or `scan4`. `m24-e80-w1-sq8` is a
+    /// graph whose rows have 24 links, chosen from 80 candidates, and went down to their levels with one row.
     ///
     /// # Errors
     /// `Invalid` for another kind; as the build.
@@ -146,6 +146,7 @@ fn recipe(name: &str) -> Result<Recipe> {
         match place {
             "m" => params.m = number,
             "e" => params.ef_construction = number,
+            "w" => params.ways = number,
             _ => return Err(unknown()),
         }
     }

@@ -85,7 +85,15 @@ pub(crate) struct Params {
     pub(crate) m: i32,
     /// How many candidates are looked at for the links of a new row.
     pub(crate) ef_construction: i32,
+    /// With how many rows a new row goes down to its level: with [`WAYS`], or with one as in FAISS.
+    pub(crate) ways: i32,
 }
+
+/// With how many rows a search goes down to the lowest level, and a new row to its own.
+///
+/// With one alone it may end among rows that are near each other and far from it. A new row that does is linked to those, and no search
+/// finds it among its neighbours.
+pub(crate) const WAYS: i32 = 8;
 
 impl Params {
     /// The usual index: 32 links, 40 candidates. One that was built with others keeps them.
@@ -93,6 +101,6 @@ impl Params {
     /// In the lowest level a row has room for more links than there are candidates, and so keeps all of them at first. Texts lie
     /// close together: chosen from as many candidates as in other libraries, links would be too few to find them.
     pub(crate) fn new(codes: Codes) -> Self {
-        Params { codes, m: 32, ef_construction: 40 }
+        Params { codes, m: 32, ef_construction: 40, ways: WAYS }
     }
 }

@@ -9,7 +9,7 @@ const ROWS: usize = 40;
 
 fn small(codes: Codes) -> Vec<u8> {
     let data = Data::clustered(21, ROWS, DIM);
-    data.build(Metric::L2, Params { codes, m: 2, ef_construction: 8 }, 1).unwrap().to_vec()
+    data.build(Metric::L2, Params { m: 2, ef_construction: 8, ..Params::new(codes) }, 1).unwrap().to_vec()
 }
 
 /// Opens and searches; what is found must at least look like an answer.

@@ -35,16 +35,16 @@ impl Data {
     }
 
     fn clustered(seed: u32, rows: usize, dim: usize) -> Self {
-        Self::in_clusters(20, seed, rows, dim)
+        Self::in_clusters(20, 0.4, seed, rows, dim)
     }
 
-    fn in_clusters(clusters: usize, seed: u32, rows: usize, dim: usize) -> Self {
+    fn in_clusters(clusters: usize, width: f32, seed: u32, rows: usize, dim: usize) -> Self {
         // The centres are the same for every seed, so that queries are near the rows.
         let centres = numbers(77, clusters * dim);
         let noise = numbers(seed, rows * dim);
         let row = |(n, noise): (usize, &[f32])| -> Vec<f32> {
             let centre = &centres[n * 7 % clusters * dim..][..dim];
-            centre.iter().zip(noise).map(|(c, x)| c + 0.4 * x).collect()
+            centre.iter().zip(noise).map(|(c, x)| c + width * x).collect()
         };
         Data::new(dim, noise.chunks_exact(dim).enumerate().flat_map(row).collect())
     }

@@ -23,16 +23,32 @@ fn the_nearest_are_found_whatever_the_metric_and_the_codes() {
 
 #[test]
 fn hardly_a_query_comes_down_in_a_wrong_cluster() {
-    let (data, queries) = (Data::in_clusters(100, 1, 10_000, 32), Data::in_clusters(100, 2, 1000, 32));
+    let (data, queries) =
+        (Data::in_clusters(100, 0.4, 1, 10_000, 32), Data::in_clusters(100, 0.4, 2, 1000, 32));
     let params = Params { m: 16, ..Params::new(Codes::Sq8) };
     let index = Index::open(data.build(Metric::L2, params, 1).unwrap()).unwrap();
     let lost = |query: &&[f32]| {
         let exact = data.exact(Metric::L2, query, 10);
         data.search(&index, query, 10, 16).iter().all(|row| !exact.contains(row))
     };
-    // A search that goes down with one row loses twelve.
     let lost = queries.rows().filter(lost).count();
     assert!(lost <= 2, "{lost} of 1,000 queries find none of their ten nearest");
+}
+
+#[test]
+fn rows_are_linked_where_they_belong() {
+    let data = Data::in_clusters(150, 0.2, 1, 12_000, 48);
+    let lost = |ways| {
+        let params = Params { m: 8, ways, ..Params::new(Codes::Sq8) };
+        let index = Index::open(data.build(Metric::L2, params, 1).unwrap()).unwrap();
+        let is_lost = |(row, vector): &(u64, &[f32])| data.search(&index, vector, 1, 64) != [*row];
+        (1000..).zip(data.rows()).filter(is_lost).count()
+    };
+    let [by_one, by_several] = [1, WAYS].map(lost);
+    assert!(
+        by_one >= 10 && by_several <= 2,
+        "{by_one} and {by_several} of 12,000 rows are not found by themselves"
+    );
 }
 
 #[test]
@@ -176,7 +192,7 @@ fn what_makes_no_sense_is_refused() {
 fn no_blob_is_larger_than_what_was_granted() {
     for (rows, m) in [(1, 32), (10, 2), (100, 16), (5000, 2), (5000, 32), (3000, 256)] {
         let data = Data::clustered(17, rows, 4);
-        let params = Params { codes: Codes::Sq8, m, ef_construction: 4 };
+        let params = Params { m, ef_construction: 4, ..Params::new(Codes::Sq8) };
         let blob = Arc::new(data.build(Metric::L2, params, 1).unwrap());
         let granted = build_bytes(rows, 4, params, 1);
         // The codes, four bytes a row, are in the file alone; levels, order and offsets are not in the blob.

@@ -100,12 +100,13 @@ impl SegmentIndex {
     /// Searches its graph as [`hnsw::Index::near`] does; `None` when it turns out to be damaged, which is remembered.
     ///
     /// # Errors
-    /// As [`hnsw::Index::near`]; `Memory`.
+    /// As [`hnsw::Index::near_if`]; `Memory`.
     pub(crate) fn near(
         &self,
         graph: &hnsw::Index,
         query: &Query,
         wanted: Wanted,
+        is_allowed: Option<&dyn Fn(usize) -> bool>,
         memory: &Arc<Accountant>,
     ) -> Result<Option<(Vec<Near>, u64)>> {
         let shape = graph.shape();
@@ -114,7 +115,7 @@ impl SegmentIndex {
         let is_ours = std::process::id() == self.process;
         let _going = if is_ours { Some(self.begin(bytes, memory)?) } else { None };
         let _queues = memory.grant(Component::Graphs, "searching an index", to_u64(bytes.queues))?;
-        match graph.near(query, wanted) {
+        match graph.near_if(query, wanted, is_allowed) {
             Err(error @ Error::Corrupt { .. }) => {
                 let _ = self.damage.set(error.to_string());
                 Ok(None)

@@ -177,10 +177,10 @@ impl ByIndex<'_> {
                     let is_all = positions.len() < rescored;
                     (positions, is_all, &mut used.codes)
                 }
-                Way::Graph { wanted, rescored } => {
+                Way::Graph { wanted, rescored, turns_back } => {
                     let Index::Graph(graph) = opened else { return Ok(None) };
                     // Damage that only the search finds is told at the next turn.
-                    let near = match self.by_graph(graph, wanted, rescored, plan) {
+                    let near = match self.by_graph(graph, wanted, (rescored, turns_back), plan) {
                         Ok(Some(near)) => near,
                         Ok(None) => continue,
                         // A scan needs hardly any.
@@ -231,21 +231,20 @@ impl ByIndex<'_> {
         &self,
         graph: &hnsw::Index,
         wanted: Wanted,
-        rescored: usize,
+        (rescored, turns_back): (usize, bool),
         plan: &mut Plan,
     ) -> Result<Option<Nearest>> {
-        let Some((near, computed)) =
-            self.index.near(graph, self.search.query, wanted, self.blobs.store().accountant())?
-        else {
+        let rows = self.segment.row_numbers()?;
+        let is_allowed = |position| rows.get(position).is_some_and(|row| self.search.selection.contains(row));
+        let tells = if turns_back { Some(&is_allowed as &dyn Fn(usize) -> bool) } else { None };
+        let memory = self.blobs.store().accountant();
+        let Some((near, computed)) = self.index.near(graph, self.search.query, wanted, tells, memory)? else {
             return Ok(None);
         };
         plan.candidates += computed;
-        let rows = self.segment.row_numbers()?;
-        let allowed =
-            |position: &usize| rows.get(*position).is_some_and(|row| self.search.selection.contains(row));
         let nearest = near.len();
-        let positions: Vec<usize> =
-            near.into_iter().map(|near| near.position).filter(allowed).take(rescored).collect();
+        let allowed = near.into_iter().map(|near| near.position).filter(|&position| is_allowed(position));
+        let positions: Vec<usize> = allowed.take(rescored).collect();
         let seen = Seen { wanted, nearest, allowed: positions.len() };
         Ok(Some(Nearest { positions, seen }))
     }

@@ -2,7 +2,7 @@
 
 use crate::codec::{to_u64, to_usize};
 use crate::vector::codes::Width;
-use crate::vector::hnsw::{Codes, Curve, Wanted};
+use crate::vector::hnsw::{Codes, Curve, WAYS, Wanted};
 use crate::vector::index::Recipe;
 use crate::vector::sketch;
 
@@ -108,6 +108,8 @@ pub(super) enum Way {
         /// How many of the rows that it gives, the nearest that are allowed, are scored exactly. With fewer the nearest
         /// rows are hardly allowed, and the graph says nothing of those that are.
         rescored: usize,
+        /// Whether to turn back above the lowest level if none of the rows there that are nearest is allowed.
+        turns_back: bool,
     },
 }
 
@@ -176,8 +178,7 @@ fn by_sketches(facts: &Facts<'_>, sketches: Option<(usize, &Curve)>) -> Scans {
     let rescored = proportional(effort, facts.wanted);
     let rows = float(facts.rows);
     // A group is left out if none of its rows is allowed.
-    let share = (float(facts.allowed) / rows).min(1.0);
-    let read = 1.0 - (1.0 - share).powf(float(to_u64(sketch::GROUP)));
+    let read = 1.0 - (1.0 - share(facts)).powf(float(to_u64(sketch::GROUP)));
     let groups = rows / float(to_u64(sketch::GROUP)) * read;
     let group = float(to_u64(sketch::GROUP * dims / 2));
     let kept = SKETCHES_KEPT + picked(facts);
@@ -240,19 +241,27 @@ fn graph(facts: &Facts<'_>, codes: Codes, curve: &Curve, least: usize, scan: (f6
     if effort >= rows || (risk * cost(effort) >= scan.0 && !is_forced) {
         return scan.1;
     }
+    // Nothing near is allowed, then, or by chance no such row: the more are allowed, the less likely that is.
+    let chance = (1.0 - share(facts)).powi(WAYS);
+    let turns_back = facts.seen.is_none() && is_filtered && !is_forced && chance * scan.0 < cost(effort);
     let effort = count(effort);
     let candidates = if is_filtered { effort } else { rescored };
-    Way::Graph { wanted: Wanted { candidates, effort }, rescored }
+    Way::Graph { wanted: Wanted { candidates, effort }, rescored, turns_back }
 }
 
 /// The part of the nearest rows that is likely to be allowed: that of all rows, unless those seen tell of another.
 fn likely(facts: &Facts<'_>, seen: Seen) -> f64 {
-    let of_all = (float(facts.allowed) / float(facts.rows.max(1))).min(1.0);
+    let of_all = share(facts);
     let (found, count) = (float(to_u64(seen.allowed)), float(to_u64(seen.nearest.max(1))));
     let deviation = (count * of_all * (1.0 - of_all)).sqrt();
     let [below, above] = CHANCE.map(|times| times * deviation);
     let is_chance = (-below..=above).contains(&(found - count * of_all));
     if is_chance { of_all } else { found / count }.max(0.5 / count)
+}
+
+/// The part of all rows that is allowed.
+fn share(facts: &Facts<'_>) -> f64 {
+    (float(facts.allowed) / float(facts.rows.max(1))).min(1.0)
 }
 
 /// How many distances a search of an effort computes: in proportion between what was measured, and beyond it.
@@ -378,7 +387,7 @@ mod tests {
             let forced = if round % 2 == 0 { Some(SearchPath::Graph) } else { None };
             let mut facts = Facts { forced, wanted: k, ..facts(&curve, 1_000_000, allowed) };
             let mut ways = Vec::new();
-            while let Way::Graph { wanted, rescored } = way(&facts) {
+            while let Way::Graph { wanted, rescored, .. } = way(&facts) {
                 assert!(ways.iter().all(|&before| before != wanted), "{ways:?}, {wanted:?}");
                 ways.push(wanted);
                 assert!(ways.len() < 40, "{ways:?}");
@@ -422,6 +431,23 @@ mod tests {
         assert_eq!(way(&Facts { recall: 0.99, ..forced }), Way::Exact, "it is not promised");
         let without = Some(Known { sketches: None, ..both(&curve, &sketched) });
         assert_eq!(way(&Facts { index: without, ..forced }), Way::Exact);
+    }
+
+    #[test]
+    fn a_first_look_turns_back_where_that_is_hardly_chance_or_a_scan_is_cheap() {
+        let (curve, sketched) = (curve(), sketched(0.9, 0.98));
+        let turns =
+            |facts| if let Way::Graph { turns_back, .. } = way(&facts) { Some(turns_back) } else { None };
+        let (index, many) = (Some(both(&curve, &sketched)), |allowed| facts(&curve, 10_000_000, allowed));
+        assert_eq!(turns(many(10_000_000)), Some(false), "without a filter");
+        assert_eq!(turns(many(9_000_000)), Some(true));
+        assert_eq!(turns(many(3_000_000)), Some(false), "a scan of all that is allowed takes long");
+        let some = facts(&curve, 100_000, 30_000);
+        assert_eq!(turns(Facts { index, ..some }), Some(true), "of sketches it does not");
+        assert_eq!(turns(Facts { forced: Some(SearchPath::Graph), ..many(9_000_000) }), Some(false));
+        let wanted = Wanted { candidates: 40, effort: 40 };
+        let seen = Some(Seen { wanted, nearest: 0, allowed: 0 });
+        assert_eq!(turns(Facts { seen, ..many(9_000_000) }), None, "it turned back");
     }
 
     #[test]

@@ -105,16 +105,26 @@ struct Graph {
                "rows are linked");
     }
 
-    // Searches, and returns how many rows were found.
+    // Searches, half of the time in two steps, and returns how many rows were found.
     size_t search(const float* query, size_t wanted, size_t effort) {
         std::vector<float> distances(wanted);
         std::vector<int64_t> found(wanted);
         uint64_t computed = 0;
-        expect(status_of([&](char* message) {
-                   return vdb_hnsw_search(
-                           native, query, dim, effort, distances.data(), wanted, found.data(), wanted, &computed, message, MESSAGE);
-               }) == VDB_OK,
-               "it answers");
+        const auto step = [&](size_t starts, size_t some) {
+            return status_of([&](char* message) {
+                return vdb_hnsw_search(
+                        native, query, dim, starts, some, distances.data(), wanted, found.data(), wanted, &computed, message,
+                        MESSAGE);
+            });
+        };
+        size_t starts = 0;
+        if (random() % 2 == 0) {
+            expect(step(0, 0) == VDB_OK, "it goes down");
+            while (starts < wanted && found[starts] >= 0) {
+                ++starts;
+            }
+        }
+        expect(step(starts, effort) == VDB_OK, "it answers");
         size_t count = 0;
         while (count < wanted && found[count] >= 0) {
             expect(found[count] < static_cast<int64_t>(rows), "what is found is a row");

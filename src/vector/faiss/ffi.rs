@@ -74,6 +74,7 @@ unsafe extern "C" {
         graph: *mut Native,
         query: *const f32,
         query_len: usize,
+        starts: usize,
         effort: usize,
         distances: *mut f32,
         distances_len: usize,
@@ -274,7 +275,7 @@ impl Handle {
         Ok(Handle { graph, opener: Opener::this() })
     }
 
-    fn search(&self, query: &[f32], effort: usize, found: &mut Nearest) -> Result<()> {
+    fn search(&self, query: &[f32], starts: usize, effort: usize, found: &mut Nearest) -> Result<()> {
         self.opener.check()?;
         let mut message = Text::new();
         // SAFETY: the graph is open and what it views is valid (`Handle`). The slices and `computed` are valid for reads
@@ -285,6 +286,7 @@ impl Handle {
                 self.graph.as_ptr(),
                 query.as_ptr(),
                 query.len(),
+                starts,
                 effort,
                 found.distances.as_mut_ptr(),
                 found.distances.len(),
@@ -403,14 +405,20 @@ pub(in crate::vector) struct Searcher<'g> {
 }
 
 impl Searcher<'_> {
-    /// Finds up to `k` rows near `query`.
+    /// Finds up to `k` rows near `query`; with no effort those with which others, given them as `above`, go on.
     ///
     /// # Errors
     /// `Native` for a query of another dimension and when memory is short; `Unavailable` after a fork.
-    pub(in crate::vector) fn search(&self, query: &[f32], k: usize, effort: usize) -> Result<Nearest> {
-        let mut found = Nearest::new(k.min(self.rows));
+    pub(in crate::vector) fn search(
+        &self,
+        query: &[f32],
+        above: Option<&Nearest>,
+        k: usize,
+        effort: usize,
+    ) -> Result<Nearest> {
+        let (mut found, starts) = Nearest::begin(k.min(self.rows), above);
         if k > 0 {
-            self.handle.search(query, effort.clamp(1, self.rows), &mut found)?;
+            self.handle.search(query, starts, effort.min(self.rows), &mut found)?;
         }
         Ok(found)
     }

@@ -19,9 +19,18 @@ pub(in crate::vector) struct Nearest {
 }
 
 impl Nearest {
-    /// Room for `k` rows.
-    pub(super) fn new(k: usize) -> Self {
-        Nearest { distances: vec![0.0; k], rows: vec![-1; k], computed: 0 }
+    /// Room for `k` rows, and in it what another search has found, as far as there is room: how many rows.
+    pub(super) fn begin(k: usize, above: Option<&Nearest>) -> (Self, usize) {
+        let mut new = Nearest { distances: vec![0.0; k], rows: vec![-1; k], computed: 0 };
+        let above = above.into_iter().flat_map(Nearest::found);
+        let given = above.zip(new.rows.iter_mut().zip(&mut new.distances));
+        let starts = given.map(|((row, distance), to)| (*to.0, *to.1) = (row, distance)).count();
+        (new, starts)
+    }
+
+    /// The rows that were found, with their distances.
+    pub(in crate::vector) fn found(&self) -> impl Iterator<Item = (i64, f32)> {
+        self.rows.iter().copied().zip(self.distances.iter().copied()).take_while(|&(row, _)| row >= 0)
     }
 }
 

@@ -124,7 +124,7 @@ struct vdb_hnsw {
     }
 
     void add(Scratch& scratch, Node row, const float* vector);
-    void search(Scratch& scratch, const float* query, size_t effort) const;
+    void enter(Scratch& scratch, const float* distances, const int64_t* starts, size_t count) const;
     void descend(Scratch& scratch, int end) const;
     void link_level(Scratch& scratch, Node row, int level);
     void add_link(vdb::Distances& distances, Node from, Node to, int level);
@@ -278,11 +278,14 @@ void vdb_hnsw::add(Scratch& scratch, Node row, const float* vector) {
     }
 }
 
-// Fills the pool with rows near the query. Upstream: `HNSW::search`.
-void vdb_hnsw::search(Scratch& scratch, const float* query, size_t effort) const {
-    scratch.distances->set_query(query);
-    descend(scratch, 0);
-    walk(scratch).spread(0, effort);
+// Fills the pool with rows that an earlier search has ended with.
+void vdb_hnsw::enter(Scratch& scratch, const float* distances, const int64_t* starts, size_t count) const {
+    scratch.pool.reset(count);
+    scratch.computed = 0;
+    for (size_t at = 0; at < count; ++at) {
+        require(starts[at] >= 0 && static_cast<size_t>(starts[at]) < rows, "a search starts from what is no row");
+        scratch.pool.offer(distances[at], static_cast<Node>(starts[at]));
+    }
 }
 
 int vdb_hnsw_plan(
@@ -395,6 +398,7 @@ int vdb_hnsw_search(
         vdb_hnsw* graph,
         const float* query,
         size_t query_len,
+        size_t starts,
         size_t effort,
         float* distances,
         size_t distances_len,
@@ -406,9 +410,18 @@ int vdb_hnsw_search(
     return vdb::guarded(message, message_len, [&] {
         require(query_len == graph->quantizer.d, "query has another dimension");
         require(rows_len > 0 && rows_len == distances_len, "rows and distances differ in length");
-        require(effort > 0 && effort <= INT32_MAX, "effort is out of range");
+        require(starts <= rows_len, "starts are more than rows");
+        require(effort <= INT32_MAX, "effort is out of range");
         std::unique_ptr<Scratch> scratch = graph->lease();
-        graph->search(*scratch, query, std::max(effort, rows_len));
+        scratch->distances->set_query(query);
+        if (starts > 0) {
+            graph->enter(*scratch, distances, rows, starts);
+        } else {
+            graph->descend(*scratch, 0);
+        }
+        if (effort > 0) {
+            graph->walk(*scratch).spread(0, std::max(effort, rows_len));
+        }
         const vdb::Pool& pool = scratch->pool;
         for (size_t at = 0; at < rows_len; ++at) {
             // What is infinitely far is not found.

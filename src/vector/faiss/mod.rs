@@ -12,7 +12,7 @@ use crate::error::Result;
 #[cfg(test)]
 pub(in crate::vector) use ffi::oracle_write;
 pub(in crate::vector) use ffi::{Graph, GraphBuilder, Searcher, encode, hnsw_plan, sketch_scan, sketch_ways};
-pub(in crate::vector) use graph::SketchParts;
+pub(in crate::vector) use graph::{Nearest, SketchParts};
 
 /// Which FAISS this program contains.
 ///

@@ -260,7 +260,7 @@ impl Measure<'_> {
         let mut sums = [Sums::default(); EFFORTS.len()];
         for (sums, effort) in sums.iter_mut().zip(EFFORTS) {
             let candidates = self.codes.candidates(K);
-            let nearest = searcher.search(query.vector(), candidates, to_usize(u64::from(effort)))?;
+            let nearest = searcher.search(query.vector(), None, candidates, to_usize(u64::from(effort)))?;
             let positions = nearest.rows.iter().map_while(|&row| usize::try_from(row).ok());
             self.block.fetch(positions.clone());
             let mut top = TopK::new(K);

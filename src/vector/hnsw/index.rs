@@ -3,12 +3,12 @@
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Curve, Sections, Shape};
+use super::{Curve, Sections, Shape, WAYS};
 use crate::error::Result;
 use crate::storage::Bytes;
 use crate::vector::codes::Found;
 use crate::vector::exact::{Query, Selection};
-use crate::vector::faiss::{self, Graph};
+use crate::vector::faiss::{self, Graph, Nearest};
 use crate::vector::rows::Rows;
 
 /// An index of a segment. Threads may share it.
@@ -126,19 +126,44 @@ impl Index {
     /// # Errors
     /// `Corrupt` for links that lead nowhere; `Shape` for a query of another size; `Native`; `Unavailable` after a fork.
     pub(crate) fn near(&self, query: &Query, wanted: Wanted) -> Result<(Vec<Near>, u64)> {
+        self.near_if(query, wanted, None)
+    }
+
+    /// As [`Index::near`], but turns back, and gives nothing, if none of the rows that it goes down with, [`WAYS`] in number,
+    /// is allowed. That costs a third of a search, and one that does not turn back costs hardly more.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn near_if(
+        &self,
+        query: &Query,
+        wanted: Wanted,
+        is_allowed: Option<&dyn Fn(usize) -> bool>,
+    ) -> Result<(Vec<Near>, u64)> {
         let shape = self.shape();
         query.check_dim(shape.dim)?;
         if shape.rows == 0 || wanted.candidates == 0 {
             return Ok((Vec::new(), 0));
         }
-        let found = self.graph()?.searcher().search(query.vector(), wanted.candidates, wanted.effort)?;
-        let near = found.rows.iter().zip(&found.distances);
-        let mut near: Vec<Near> = near
-            .map_while(|(&row, distance)| {
-                Some(Near { position: usize::try_from(row).ok()?, score: -distance })
-            })
-            .collect();
+        let (searcher, vector) = (self.graph()?.searcher(), query.vector());
+        let ways = usize::try_from(WAYS).unwrap_or(1);
+        let above = is_allowed.map(|_| searcher.search(vector, None, ways, 0)).transpose()?;
+        let computed = above.as_ref().map_or(0, |above| above.computed);
+        if let (Some(is_allowed), Some(above)) = (is_allowed, &above) {
+            let positions: Vec<usize> = positions(above).map(|near| near.position).collect();
+            if positions.len() == ways && !positions.into_iter().any(is_allowed) {
+                return Ok((Vec::new(), computed));
+            }
+        }
+        let found = searcher.search(vector, above.as_ref(), wanted.candidates, wanted.effort.max(1))?;
+        let mut near: Vec<Near> = positions(&found).collect();
         near.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.position.cmp(&b.position)));
-        Ok((near, found.computed))
+        Ok((near, computed + found.computed))
     }
+}
+
+fn positions(found: &Nearest) -> impl Iterator<Item = Near> {
+    found
+        .found()
+        .map_while(|(row, distance)| Some(Near { position: usize::try_from(row).ok()?, score: -distance }))
 }

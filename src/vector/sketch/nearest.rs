@@ -17,7 +17,10 @@ impl Nearest {
     }
 
     /// What scores less is not among the best any more.
-    pub(super) fn floor(&self) -> f32 {
+    pub(super) fn floor(&mut self) -> f32 {
+        if self.kept.len() > self.wanted + self.wanted / 2 {
+            self.cut();
+        }
         self.floor
     }
 

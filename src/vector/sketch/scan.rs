@@ -21,8 +21,8 @@ use crate::vector::rows::Rows;
 const PIECE: usize = 1 << 17;
 /// The greatest weight.
 const WEIGHT_MAX: f32 = 127.0;
-/// The rows that are told of at a time: the floor rises between two of them.
-const TOLD: usize = 512;
+/// The rows that are told of at a time: the floor rises between two of them. So much room is left when some dozens were found.
+const TOLD: usize = 256 + 64;
 
 /// The bytes that a thread takes to scan, and a query of so many values.
 pub(crate) fn scratch_bytes(dim: usize) -> usize {

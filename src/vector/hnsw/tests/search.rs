@@ -52,6 +52,37 @@ fn rows_are_linked_where_they_belong() {
 }
 
 #[test]
+fn a_search_turns_back_where_nothing_near_is_allowed() {
+    let (data, queries) = (Data::clustered(3, 3000, 24), Data::clustered(4, 20, 24));
+    for metric in METRICS {
+        for codes in Codes::ALL {
+            let index = data.index(metric, codes);
+            for query in queries.rows() {
+                let (query, wanted) =
+                    (Query::new(metric, query).unwrap(), Wanted { candidates: 15, effort: 30 });
+                let (near, computed) = index.near(&query, wanted).unwrap();
+                let some =
+                    |position| index.near_if(&query, wanted, Some(&|other| other == position)).unwrap().0;
+                assert_eq!(index.near_if(&query, wanted, Some(&|_| true)).unwrap(), (near.clone(), computed));
+                let (none, least) = index.near_if(&query, wanted, Some(&|_| false)).unwrap();
+                assert!(none.is_empty() && 0 < least && least < computed, "{least} of {computed}");
+                let on: Vec<_> = (0..3000).map(some).filter(|found| !found.is_empty()).collect();
+                assert!(on.len() == 8 && on.iter().all(|found| *found == near), "one row of eight is enough");
+            }
+        }
+    }
+    let few = Data::clustered(3, 20, 24);
+    let (index, query) =
+        (few.index(Metric::L2, Codes::F32), Query::new(Metric::L2, &few.vectors[..24]).unwrap());
+    let wanted = Wanted { candidates: 20, effort: 20 };
+    assert_eq!(
+        index.near_if(&query, wanted, Some(&|_| false)).unwrap().0.len(),
+        20,
+        "there is no level above"
+    );
+}
+
+#[test]
 fn a_build_by_one_thread_is_the_same_each_time_and_by_two_as_good() {
     let (data, queries) = (Data::clustered(5, 3000, 16), Data::clustered(6, 40, 16));
     let params = Params::new(Codes::Sq8);

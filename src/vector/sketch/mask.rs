@@ -1,5 +1,6 @@
 //! Which rows are wanted, as bits by position.
 
+use std::io::{self, Write};
 use std::ops::Range;
 
 use roaring::{RoaringBitmap, RoaringTreemap};
@@ -46,24 +47,91 @@ impl Words {
                 }
             }
         }
-        // In the portable format such a container without runs is its bits, and there is nothing behind it. To read them there is
-        // many times as fast as to be told of one id after the other.
+        // In the portable format such a container without runs is its bits. To read them there is many times as fast as to be told
+        // of one id after the other.
+        let mut bits = Bits::of(low, &mut self.0);
+        if bitmap.statistics().n_run_containers == 0 {
+            let written = bitmap.serialize_into(&mut bits);
+            debug_assert!(written.is_ok() && bits.is_whole(), "{written:?}");
+            return;
+        }
         let mut part = RoaringBitmap::new();
         part.insert_range(ids);
         part &= bitmap;
         part.remove_run_compression();
-        let mut bytes = Vec::with_capacity(part.serialized_size());
-        let written = part.serialize_into(&mut bytes);
-        debug_assert!(written.is_ok() && bytes.len() == 16 + CONTAINER / 8, "{written:?}, {}", bytes.len());
-        let bits = bytes.get(bytes.len().saturating_sub(CONTAINER / 8)..).unwrap_or_default();
-        for (word, bits) in self.0.iter_mut().zip(bits.as_chunks::<8>().0) {
-            *word = u64::from_le_bytes(*bits);
-        }
+        let written = part.serialize_into(&mut bits);
+        debug_assert!(written.is_ok() && bits.is_whole(), "{written:?}");
     }
 
     fn has(&self, id: u64) -> bool {
         let bit = usize::try_from(id & 0xffff).unwrap_or(0);
         self.0[bit / WORD] >> (bit % WORD) & 1 == 1
+    }
+}
+
+/// Takes the bits of one container from a bitmap without runs, as that is written in the portable format, and copies nothing else.
+///
+/// Source: the specification of that format: a cookie, the number of containers, the key and the cardinality less one of each, where
+/// each begins, and then their contents.
+struct Bits<'a> {
+    /// The highest bits of its ids.
+    key: u32,
+    words: &'a mut [u64],
+    /// What comes before the contents.
+    header: Vec<u8>,
+    /// Where the container is, once that is known.
+    place: Range<usize>,
+    /// How many bytes were written.
+    at: usize,
+}
+
+impl<'a> Bits<'a> {
+    fn of(key: u32, words: &'a mut [u64]) -> Self {
+        Bits { key, words, header: Vec::new(), place: 0..0, at: 0 }
+    }
+
+    /// Whether all bits were there.
+    fn is_whole(&self) -> bool {
+        !self.place.is_empty() && self.at >= self.place.end
+    }
+
+    /// The number of the format that begins at a byte of the header.
+    fn number(&self, at: usize) -> Option<u32> {
+        Some(u32::from_le_bytes(*self.header.get(at..)?.first_chunk()?))
+    }
+
+    /// Reads the header on. Its length is unknown before the number of containers is.
+    fn read(&mut self, bytes: &[u8]) {
+        self.header.extend_from_slice(bytes);
+        let Some(count) = self.number(4).map(|count| to_usize(u64::from(count))) else { return };
+        if !self.place.is_empty() || self.header.len() < 8 + 8 * count {
+            return;
+        }
+        let at = (0..count).find(|at| self.number(8 + 4 * at).is_some_and(|of| of & 0xffff == self.key));
+        if let Some(begin) = at.and_then(|at| self.number(8 + 4 * count + 4 * at)) {
+            let begin = to_usize(u64::from(begin));
+            self.place = begin..begin + CONTAINER / 8;
+        }
+    }
+}
+
+impl Write for Bits<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.place.is_empty() {
+            self.read(bytes);
+        }
+        let (from, to) = (self.at.max(self.place.start), (self.at + bytes.len()).min(self.place.end));
+        if from < to {
+            let all: &mut [u8] = bytemuck::cast_slice_mut(self.words);
+            let some = &bytes[from - self.at..to - self.at];
+            all[from - self.place.start..to - self.place.start].copy_from_slice(some);
+        }
+        self.at += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

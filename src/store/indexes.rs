@@ -97,7 +97,7 @@ impl SegmentIndex {
         Ok(Going(self))
     }
 
-    /// Searches its graph as [`hnsw::Index::near`] does; `None` when it turns out to be damaged, which is remembered.
+    /// Searches its graph as [`hnsw::Index::near_if`] does; `None` when it turns out to be damaged, which is remembered.
     ///
     /// # Errors
     /// As [`hnsw::Index::near_if`]; `Memory`.

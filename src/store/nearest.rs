@@ -180,7 +180,7 @@ impl ByIndex<'_> {
                 Way::Graph { wanted, rescored, turns_back } => {
                     let Index::Graph(graph) = opened else { return Ok(None) };
                     // Damage that only the search finds is told at the next turn.
-                    let near = match self.by_graph(graph, wanted, (rescored, turns_back), plan) {
+                    let near = match self.by_graph(graph, wanted, rescored, turns_back, plan) {
                         Ok(Some(near)) => near,
                         Ok(None) => continue,
                         // A scan needs hardly any.
@@ -231,7 +231,8 @@ impl ByIndex<'_> {
         &self,
         graph: &hnsw::Index,
         wanted: Wanted,
-        (rescored, turns_back): (usize, bool),
+        rescored: usize,
+        turns_back: bool,
         plan: &mut Plan,
     ) -> Result<Option<Nearest>> {
         let rows = self.segment.row_numbers()?;

@@ -405,7 +405,7 @@ pub(in crate::vector) struct Searcher<'g> {
 }
 
 impl Searcher<'_> {
-    /// Finds up to `k` rows near `query`; with no effort those with which others, given them as `above`, go on.
+    /// Finds up to `k` rows near `query`. Without effort it goes down, no more, and what it finds is `above` for another.
     ///
     /// # Errors
     /// `Native` for a query of another dimension and when memory is short; `Unavailable` after a fork.

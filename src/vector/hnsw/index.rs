@@ -146,14 +146,15 @@ impl Index {
             return Ok((Vec::new(), 0));
         }
         let (searcher, vector) = (self.graph()?.searcher(), query.vector());
-        let ways = usize::try_from(WAYS).unwrap_or(1);
-        let above = is_allowed.map(|_| searcher.search(vector, None, ways, 0)).transpose()?;
-        let computed = above.as_ref().map_or(0, |above| above.computed);
-        if let (Some(is_allowed), Some(above)) = (is_allowed, &above) {
-            let positions: Vec<usize> = positions(above).map(|near| near.position).collect();
-            if positions.len() == ways && !positions.into_iter().any(is_allowed) {
+        let (mut above, mut computed) = (None, 0);
+        if let Some(is_allowed) = is_allowed {
+            let ways = usize::try_from(WAYS).unwrap_or(1);
+            let found = searcher.search(vector, None, ways, 0)?;
+            computed = found.computed;
+            if positions(&found).count() == ways && !positions(&found).any(|near| is_allowed(near.position)) {
                 return Ok((Vec::new(), computed));
             }
+            above = Some(found);
         }
         let found = searcher.search(vector, above.as_ref(), wanted.candidates, wanted.effort.max(1))?;
         let mut near: Vec<Near> = positions(&found).collect();

@@ -14,6 +14,8 @@ use crate::vector::rows::Rows;
 const CONTAINER: usize = 1 << 16;
 /// A container that has more ids is kept as bits.
 const ARRAY_MAX: u64 = 4096;
+/// Of a bitmap of more containers the one that is wanted is taken out, because to pass by all others takes longer.
+const PASSED_MAX: u32 = 64;
 /// Where fewer than one position in so many is wanted, ids are looked up one by one.
 const SPARSE: u64 = 128;
 
@@ -50,16 +52,16 @@ impl Words {
         // In the portable format such a container without runs is its bits. To read them there is many times as fast as to be told
         // of one id after the other.
         let mut bits = Bits::of(low, &mut self.0);
-        if bitmap.statistics().n_run_containers == 0 {
-            let written = bitmap.serialize_into(&mut bits);
-            debug_assert!(written.is_ok() && bits.is_whole(), "{written:?}");
-            return;
-        }
-        let mut part = RoaringBitmap::new();
-        part.insert_range(ids);
-        part &= bitmap;
-        part.remove_run_compression();
-        let written = part.serialize_into(&mut bits);
+        let about = bitmap.statistics();
+        let written = if about.n_run_containers == 0 && about.n_containers <= PASSED_MAX {
+            bitmap.serialize_into(&mut bits)
+        } else {
+            let mut part = RoaringBitmap::new();
+            part.insert_range(ids);
+            part &= bitmap;
+            part.remove_run_compression();
+            part.serialize_into(&mut bits)
+        };
         debug_assert!(written.is_ok() && bits.is_whole(), "{written:?}");
     }
 

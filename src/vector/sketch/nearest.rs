@@ -2,7 +2,7 @@
 
 /// Keeps the rows with the best scores; of equal ones those with the least positions.
 ///
-/// They are gathered until there are somewhat more than twice as many as wanted, then cut down at once.
+/// They are gathered until there are somewhat more than one and a half times as many as wanted, then cut down at once.
 #[derive(Clone, Debug)]
 pub(super) struct Nearest {
     wanted: usize,
@@ -17,10 +17,7 @@ impl Nearest {
     }
 
     /// What scores less is not among the best any more.
-    pub(super) fn floor(&mut self) -> f32 {
-        if self.kept.len() > self.wanted + self.wanted / 2 {
-            self.cut();
-        }
+    pub(super) fn floor(&self) -> f32 {
         self.floor
     }
 
@@ -28,7 +25,7 @@ impl Nearest {
     pub(super) fn add(&mut self, score: f32, position: u32) {
         let score = if score.is_nan() { f32::NEG_INFINITY } else { score };
         self.kept.push(u64::from(rank(score)) << 32 | u64::from(position));
-        if self.kept.len() >= self.wanted.saturating_mul(2).saturating_add(16) {
+        if self.kept.len() >= self.wanted.saturating_add(self.wanted / 2).saturating_add(16) {
             self.cut();
         }
     }

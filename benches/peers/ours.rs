@@ -73,19 +73,30 @@ pub(crate) fn build(data: &Data) -> Result<Made, Fault> {
     Ok(Made { adding, merging, indexing: all - merging })
 }
 
+/// Opens a store to read and to write, as is usual; what the others search can be written, too.
+pub(crate) fn open_to_write(file: &Path) -> vdb::Result<Store> {
+    OpenOptions::new().background(Background::None).open(file)
+}
+
 /// Opens a store as its readers do.
 pub(crate) fn open(file: &Path) -> vdb::Result<Store> {
     OpenOptions::new().read_only(true).open(file)
 }
 
-/// The recalls for which the store uses its graphs.
+/// The recalls for which the store uses its graphs; of several at which it finds the same the first.
 pub(crate) fn settings(store: &Store, data: &Data) -> Result<Vec<Value>, Fault> {
-    let mut settings = Vec::new();
+    let (mut settings, mut last) = (Vec::new(), Vec::new());
     for recall in RECALLS {
         let query = Query::vector(data.queries[0].clone()).recall(recall);
-        if store.snapshot()?.explain(&query)?.plan.path != "exact" {
-            // As it is written above, not as f64 has it.
-            settings.push(serde_json::from_str(&recall.to_string())?);
+        if store.snapshot()?.explain(&query)?.plan.path == "exact" {
+            continue;
+        }
+        // As it is written above, not as f64 has it.
+        let setting = serde_json::from_str(&recall.to_string())?;
+        let (_, found) = search(store, data, &setting, "ids")?;
+        if found != last {
+            settings.push(setting);
+            last = found;
         }
     }
     Ok(settings)

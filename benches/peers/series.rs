@@ -19,35 +19,27 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Queries a second at a recall in one round: the most that a setting of at least this recall does, or that two
-    /// settings around it do in proportion. `None` where no setting reaches it.
-    pub(crate) fn at_recall(&self, recall: f64, round: usize) -> Option<f64> {
-        let speed = |point: &Point| point.speeds.get(round).copied();
-        let mut points: Vec<(f64, f64)> =
-            self.points.iter().filter_map(|point| Some((point.recall, speed(point)?))).collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let reached = points.iter().filter(|point| point.0 >= recall).map(|point| point.1);
-        let between =
-            points.windows(2).filter(|pair| pair[0].0 < recall && recall <= pair[1].0).map(|pair| {
-                let ((low, fast), (high, slow)) = (pair[0], pair[1]);
-                fast + (slow - fast) * (recall - low) / (high - low)
-            });
-        reached.chain(between).reduce(f64::max)
-    }
-
-    fn rounds(&self) -> usize {
-        self.points.iter().map(|point| point.speeds.len()).max().unwrap_or(0)
-    }
-
-    /// The speeds of all rounds at a recall.
+    /// Queries a second at a recall, round by round: of the setting of at least this recall, or of the two around it in
+    /// proportion, that does most in the median. Which one is not chosen for each round: that would favour those whose
+    /// settings are much alike, because the best of many is measured higher. Empty where no setting reaches it.
     pub(crate) fn speeds_at(&self, recall: f64) -> Vec<f64> {
-        (0..self.rounds()).filter_map(|round| self.at_recall(recall, round)).collect()
+        let mut points: Vec<&Point> = self.points.iter().collect();
+        points.sort_by(|a, b| a.recall.total_cmp(&b.recall));
+        let reached = points.iter().filter(|point| point.recall >= recall).map(|point| point.speeds.clone());
+        let between = points.windows(2).filter(|pair| pair[0].recall < recall && recall <= pair[1].recall);
+        let between = between.map(|pair| {
+            let part = (recall - pair[0].recall) / (pair[1].recall - pair[0].recall);
+            let speeds = pair[0].speeds.iter().zip(&pair[1].speeds);
+            speeds.map(|(fast, slow)| fast + (slow - fast) * part).collect()
+        });
+        let middle = |speeds: &Vec<f64>| median(speeds.iter().copied());
+        reached.chain(between).max_by(|a, b| middle(a).total_cmp(&middle(b))).unwrap_or_default()
     }
 
     /// Median and lower quartile of the rounds' ratios of this one's speed to another's, at the same recall.
     pub(crate) fn ratio(&self, other: &Series, recall: f64) -> Option<(f64, f64)> {
-        let ratio = |round| Some(self.at_recall(recall, round)? / other.at_recall(recall, round)?);
-        let ratios: Vec<f64> = (0..self.rounds().min(other.rounds())).filter_map(ratio).collect();
+        let (ours, theirs) = (self.speeds_at(recall), other.speeds_at(recall));
+        let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
         if ratios.is_empty() {
             return None;
         }

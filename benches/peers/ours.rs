@@ -73,11 +73,6 @@ pub(crate) fn build(data: &Data) -> Result<Made, Fault> {
     Ok(Made { adding, merging, indexing: all - merging })
 }
 
-/// Opens a store to read and to write, as is usual; what the others search can be written, too.
-pub(crate) fn open_to_write(file: &Path) -> vdb::Result<Store> {
-    OpenOptions::new().background(Background::None).open(file)
-}
-
 /// Opens a store as its readers do.
 pub(crate) fn open(file: &Path) -> vdb::Result<Store> {
     OpenOptions::new().read_only(true).open(file)

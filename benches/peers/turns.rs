@@ -45,11 +45,11 @@ impl Worker {
             // Once for the caches, which hold what the library before has read.
             search()?;
             let (seconds, found) = search()?;
-            // The first round tells the recall alone.
             if round == 0 {
                 let recall = series::recall(&found, &data.truth);
                 series.points.push(Point { setting: setting.to_string(), recall, speeds: Vec::new() });
-            } else if let Some(point) = series.points.get_mut(place) {
+            }
+            if let Some(point) = series.points.get_mut(place) {
                 let count = u32::try_from(found.len()).map_or(f64::NAN, f64::from);
                 point.speeds.push(count / seconds);
             }
@@ -67,7 +67,7 @@ pub(crate) fn measure(
     rounds: usize,
     missing: &mut Vec<(String, String)>,
 ) -> Result<Vec<Series>, Fault> {
-    let store = ours::open_to_write(&ours::path(data))?;
+    let store = ours::open(&ours::path(data))?;
     let settings = ours::settings(&store, data)?;
     let mut workers = vec![Worker::new("vdb", &["ids", "documents"], settings, Source::Ours(store))];
     for about in peers {
@@ -82,7 +82,7 @@ pub(crate) fn measure(
     }
     let most = workers.iter().map(|worker| worker.settings.len()).max().unwrap_or(0);
     // The rounds are outside, so that a slow minute of the machine is none of one setting.
-    for round in 0..=rounds {
+    for round in 0..rounds {
         for place in 0..most {
             for worker in workers.iter_mut().filter(|worker| worker.failed.is_none()) {
                 match (worker.turn(data, place, round), &worker.source) {

@@ -1,5 +1,6 @@
 //! Metadata: one JSON object per document, kept as written.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
@@ -16,12 +17,12 @@ use crate::limits::METADATA_BYTES_MAX;
 ///
 /// Two values are equal when their texts are. Of a key given twice in one object both stay, and the last one counts.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Metadata(Box<str>);
+pub struct Metadata(Cow<'static, str>);
 
 impl Metadata {
     /// The empty object.
     pub fn new() -> Self {
-        Metadata("{}".into())
+        Metadata(Cow::Borrowed("{}"))
     }
 
     /// Takes a JSON object. Cost: two passes over `json`.
@@ -64,7 +65,7 @@ impl Metadata {
 
     /// Whether the object has no members.
     pub fn is_empty(&self) -> bool {
-        &*self.0 == "{}"
+        self.0 == "{}"
     }
 
     /// Applies `patch` as RFC 7396 says: a null removes a key, an object patches an object, anything else replaces.

@@ -15,6 +15,7 @@ use super::layout::{
     DATA_OFFSET, DATA_PAGE, PAGE_BYTES, Preamble, SUPERBLOCK_A_OFFSET, SUPERBLOCK_B_OFFSET, SUPERBLOCK_LEN,
 };
 use super::manifest::Unsynced;
+use super::map::process;
 use super::open::Settings;
 use super::pages::{Place, StreamMap};
 use super::stream::SumPage;
@@ -122,7 +123,7 @@ impl Container {
             file,
             preamble,
             role,
-            process: std::process::id(),
+            process: process(),
             noticed: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             map: RwLock::new(None),
@@ -164,7 +165,7 @@ impl Container {
 
     /// Refuses to go on in a forked child, whose locks and threads are its parent's.
     pub(crate) fn check_process(&self) -> Result<()> {
-        let now = std::process::id();
+        let now = process();
         if now == self.process {
             return Ok(());
         }
@@ -179,7 +180,7 @@ impl Container {
 
     /// Whether this process opened the file.
     pub(crate) fn is_ours(&self) -> bool {
-        std::process::id() == self.process
+        process() == self.process
     }
 
     /// Refuses to go on after a failed write.

@@ -87,9 +87,9 @@ fn encode(header: &[u8; HEADER_LEN], entries: &BTreeMap<u32, u32>) -> Vec<u8> {
     page
 }
 
-/// redb's header; its sector must be whole.
-fn header_of(page: &[u8; PAGE_LEN]) -> io::Result<[u8; HEADER_LEN]> {
-    let (covered, rest) = page.split_at(HEADER_CRC_OFFSET);
+/// redb's header, from what begins with its sector, which must be whole.
+fn header_of(head: &[u8]) -> io::Result<[u8; HEADER_LEN]> {
+    let (covered, rest) = head.split_first_chunk::<HEADER_CRC_OFFSET>().ok_or(ErrorKind::InvalidData)?;
     let stored = u32_at(rest, 0).unwrap_or(0);
     if stored != page_sum(covered) && (stored != 0 || covered.iter().any(|&b| b != 0)) {
         return Err(corrupt(0, "checksum of the header differs".into()));
@@ -110,17 +110,18 @@ fn entries_of(page: &[u8; PAGE_LEN]) -> Option<Vec<(u64, u32)>> {
 }
 
 impl Container {
-    fn head_page(&self, map: &StreamMap) -> io::Result<[u8; PAGE_LEN]> {
-        let mut page = [0; PAGE_LEN];
+    /// The beginning of the first page of the stream: all of it, or only the header's sector.
+    fn head<const LEN: usize>(&self, map: &StreamMap) -> io::Result<[u8; LEN]> {
+        let mut head = [0; LEN];
         if let Place::Mapped { physical, .. } = map.find(0) {
-            self.read_raw(&mut page, physical * PAGE_BYTES)?;
+            self.read_raw(&mut head, physical * PAGE_BYTES)?;
         }
-        Ok(page)
+        Ok(head)
     }
 
     /// Reads redb's header and checks its sector.
     pub(super) fn read_header(&self, map: &StreamMap) -> io::Result<[u8; HEADER_LEN]> {
-        header_of(&self.head_page(map)?)
+        header_of(&self.head::<SECTOR_LEN>(map)?)
     }
 
     /// Writes a part of redb's header, with the manifest of what was promised.
@@ -143,7 +144,7 @@ impl Container {
     /// Before redb reads the header of a file that was not closed: if a page of the last commit is not there, makes the
     /// header name the commit before.
     pub(super) fn withdraw_incomplete(&self, map: &StreamMap) -> io::Result<()> {
-        let page = self.head_page(map)?;
+        let page = self.head(map)?;
         let header = header_of(&page)?;
         if self.role != Role::Writer || !is_unclean(&header) || self.is_complete(map, &page)? {
             return Ok(());

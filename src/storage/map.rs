@@ -6,11 +6,13 @@ use std::io;
 use std::ops::Deref;
 #[cfg(feature = "embed")]
 use std::os::unix::fs::MetadataExt as _;
+use std::ptr::null_mut;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 #[cfg(feature = "embed")]
 use std::sync::{Mutex, PoisonError};
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Mmap, MmapMut, MmapOptions};
 use rkyv::util::AlignedVec;
 use rustix::mm::{Advice, madvise};
 use stable_deref_trait::StableDeref;
@@ -50,6 +52,43 @@ pub(crate) fn fetch(bytes: &[u8]) {
     // SAFETY: this advice changes no memory, whatever is there; the kernel refuses what is not mapped.
     let advised = unsafe { madvise(start.cast(), bytes.len() + before, Advice::WillNeed) };
     let _ = advised;
+}
+
+/// The number of this process, as [`std::process::id`] has it. Cost: a read of memory instead of a system call, of which a
+/// search would make a dozen.
+pub(crate) fn process() -> u32 {
+    /// A page of memory that a forked child finds filled with zeros; null until it is first asked for.
+    static PAGE: AtomicPtr<u32> = AtomicPtr::new(null_mut());
+    let mut page = PAGE.load(Ordering::Acquire);
+    if page.is_null() {
+        let Ok(fresh) = wiped_on_fork() else { return std::process::id() };
+        page = match PAGE.compare_exchange(null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => fresh,
+            // Another thread was first: the few bytes of ours stay unused.
+            Err(first) => first,
+        };
+    }
+    // SAFETY: the page is mapped until the process ends, aligned, and used through atomics alone; the zeros that a child
+    // finds are a valid number.
+    let known = unsafe { AtomicU32::from_ptr(page) };
+    match known.load(Ordering::Relaxed) {
+        0 => {
+            let now = std::process::id();
+            known.store(now, Ordering::Relaxed);
+            now
+        }
+        now => now,
+    }
+}
+
+/// A page of zeros, mapped until the process ends, that each child has as zeros again.
+fn wiped_on_fork() -> io::Result<*mut u32> {
+    let mut page = MmapMut::map_anon(to_usize(PAGE_BYTES))?;
+    let start = page.as_mut_ptr();
+    // SAFETY: the range is the whole of a private anonymous map of our own, which nobody else knows.
+    unsafe { madvise(start.cast(), to_usize(PAGE_BYTES), Advice::LinuxWipeOnFork) }?;
+    std::mem::forget(page);
+    Ok(start.cast())
 }
 
 /// Maps a whole file that is never written in place, until the process ends: for a library that keeps pointers into it. The
@@ -123,6 +162,13 @@ mod tests {
         std::fs::rename(directory.path().join("other"), &path).unwrap();
         let other = map_for_good(&File::open(&path).unwrap()).unwrap();
         assert_eq!((first, other), (&[1; 5000][..], &[2; 6000][..]));
+    }
+
+    #[test]
+    fn the_process_is_known_by_its_number() {
+        for _ in 0..2 {
+            assert_eq!(process(), std::process::id());
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) use layout::{DATA_PAGE, PAGE_BYTES};
 pub use layout::{FORMAT_NEWEST, FORMAT_OLDEST};
 #[cfg(feature = "embed")]
 pub(crate) use map::map_for_good;
-pub(crate) use map::{Bytes, SharedBytes, fetch};
+pub(crate) use map::{Bytes, SharedBytes, fetch, process};
 pub(crate) use open::{Access, Db, OpenFile, Settings, create_file, memory_file, open_file};
 #[cfg(test)]
 pub(crate) use open::{format_and_open, reopen};

@@ -7,7 +7,7 @@ use super::memory::{Component, THREAD_BYTES};
 use super::merge::{self, MergeLimits};
 use super::{Background, CancelToken, Control, Inner, Store, recall};
 use crate::error::{Error, Result};
-use crate::storage::hold;
+use crate::storage::{hold, process};
 
 /// After a failure the thread lets so many calls pass, and twice as many after each further one.
 const REST_MAX: u32 = 1024;
@@ -40,12 +40,12 @@ struct State {
 
 impl Owner {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Owner { shared: Arc::default(), thread: Mutex::default(), process: std::process::id() })
+        Arc::new(Owner { shared: Arc::default(), thread: Mutex::default(), process: process() })
     }
 
     /// Whether this process opened the store: in a forked child there is no thread, and its mutexes may be held for ever.
     pub(super) fn is_ours(&self) -> bool {
-        std::process::id() == self.process
+        process() == self.process
     }
 
     /// Lets the thread look whether a merge is due; starts it at the first call.

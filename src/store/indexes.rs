@@ -8,7 +8,7 @@ use crate::catalog::{self, ReadTxn};
 use crate::codec::to_u64;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::storage::{Blob, BlobRecord, hold};
+use crate::storage::{Blob, BlobRecord, hold, process};
 use crate::vector::exact::Query;
 use crate::vector::hnsw::{self, Near, SearchBytes, Wanted, search_bytes};
 use crate::vector::index::Index;
@@ -64,7 +64,7 @@ impl SegmentIndex {
             opened,
             damage: OnceLock::new(),
             searches: Mutex::default(),
-            process: std::process::id(),
+            process: process(),
         })
     }
 
@@ -112,7 +112,7 @@ impl SegmentIndex {
         let shape = graph.shape();
         let bytes = search_bytes(shape.rows, shape.dim, wanted.effort, wanted.candidates);
         // In a forked child another thread of the parent may hold the lock for ever.
-        let is_ours = std::process::id() == self.process;
+        let is_ours = process() == self.process;
         let _going = if is_ours { Some(self.begin(bytes, memory)?) } else { None };
         let _queues = memory.grant(Component::Graphs, "searching an index", to_u64(bytes.queues))?;
         match graph.near_if(query, wanted, is_allowed) {

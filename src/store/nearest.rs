@@ -245,7 +245,8 @@ impl ByIndex<'_> {
         plan.candidates += computed;
         let nearest = near.len();
         let allowed = near.into_iter().map(|near| near.position).filter(|&position| is_allowed(position));
-        let positions: Vec<usize> = allowed.take(rescored).collect();
+        let mut positions = Vec::with_capacity(rescored.min(nearest));
+        positions.extend(allowed.take(rescored));
         let seen = Seen { wanted, nearest, allowed: positions.len() };
         Ok(Some(Nearest { positions, seen }))
     }
@@ -258,7 +259,8 @@ impl ByIndex<'_> {
         plan.rescored += to_u64(positions.len());
         if !is_all {
             let rows = positions.iter().filter_map(|&position| block.rows().get(position));
-            let mut documents: Vec<u64> = rows.map(owner).collect();
+            let mut documents = Vec::with_capacity(positions.len());
+            documents.extend(rows.map(owner));
             // Rows ascend with their positions, and documents with their rows.
             documents.dedup();
             if documents.len() < self.search.k {

@@ -70,9 +70,10 @@ pub(super) fn search(snapshots: &[&Snapshot], query: &Query) -> Result<Explained
         Some(diversity) => diverse(snapshots, query, &request, diversity, ranked)?,
         None => ranked,
     };
-    let (mut hits, mut sources) = (Vec::new(), Vec::new());
+    let count = chosen.len().min(query.k);
+    let (mut hits, mut sources) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let mut reader = HitReader::new(&request.words);
-    for one in chosen.into_iter().take(query.k) {
+    for one in chosen.into_iter().take(count) {
         if let Some(snapshot) = snapshots.get(one.source) {
             hits.push(if query.ids_only { short_hit(snapshot, one)? } else { reader.hit(snapshot, one)? });
             sources.push(one.source);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Control;
 use crate::error::{Error, Result};
-use crate::storage::hold;
+use crate::storage::{hold, process};
 
 /// The time between two looks at the cancel token.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -57,14 +57,14 @@ impl Turns {
         }
         line.waiting.pop_front();
         line.is_taken = true;
-        Ok(Turn { turns: Arc::clone(self), process: std::process::id() })
+        Ok(Turn { turns: Arc::clone(self), process: process() })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         // In a forked child a thread of the parent may hold the mutex for ever.
-        if std::process::id() == self.process {
+        if process() == self.process {
             hold(&self.turns.line).is_taken = false;
             self.turns.given_back.notify_all();
         }

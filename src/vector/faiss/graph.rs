@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::ptr;
 
 use crate::error::{Error, Result};
+use crate::storage::process;
 use crate::vector::hnsw::{Shape, WAYS};
 
 /// What a search of a graph finds.
@@ -41,12 +42,12 @@ pub(super) struct Opener(u32);
 impl Opener {
     /// This process.
     pub(super) fn this() -> Self {
-        Opener(std::process::id())
+        Opener(process())
     }
 
     /// Refuses a forked child: it has one thread, and a lock that another held when it was made is held for ever.
     pub(super) fn check(self) -> Result<()> {
-        if std::process::id() == self.0 {
+        if process() == self.0 {
             return Ok(());
         }
         Err(Error::Unavailable {
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn a_child_of_fork_is_refused_with_a_reason() {
         assert!(Opener::this().check().is_ok());
-        let error = Opener(std::process::id() + 1).check().unwrap_err();
+        let error = Opener(process() + 1).check().unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     }
 }

@@ -26,8 +26,8 @@ pub(super) const GROUP: usize = 25;
 pub(crate) const PART_BYTES: usize = 256 << 10;
 /// The nearest rows that are wanted of each search.
 const K: usize = 10;
-/// The efforts at which recall is measured.
-const EFFORTS: [u32; 11] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+/// The efforts at which recall is measured. Less than the first could not find as many as are wanted.
+const EFFORTS: [u32; 13] = [10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 
 /// How many rows are scored exactly after a scan of sketches, where recall is measured.
 const RESCORED: [u32; 14] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048];
@@ -259,8 +259,9 @@ impl Measure<'_> {
     fn by_graph(&self, query: &Query, searcher: Searcher<'_>, last: f32) -> Result<[Sums; EFFORTS.len()]> {
         let mut sums = [Sums::default(); EFFORTS.len()];
         for (sums, effort) in sums.iter_mut().zip(EFFORTS) {
-            let candidates = self.codes.candidates(K);
-            let nearest = searcher.search(query.vector(), None, candidates, to_usize(u64::from(effort)))?;
+            let effort = to_usize(u64::from(effort));
+            let candidates = self.codes.candidates(K).min(effort);
+            let nearest = searcher.search(query.vector(), None, candidates, effort)?;
             let positions = nearest.rows.iter().map_while(|&row| usize::try_from(row).ok());
             self.block.fetch(positions.clone());
             let mut top = TopK::new(K);

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::storage::{Blob, BlobRecord, hold, process};
 use crate::vector::exact::Query;
-use crate::vector::hnsw::{self, Near, SearchBytes, Unless, Wanted, search_bytes};
+use crate::vector::hnsw::{self, Near, SearchBytes, Wanted, search_bytes};
 use crate::vector::index::Index;
 use crate::vector::segment::Segment;
 
@@ -106,7 +106,7 @@ impl SegmentIndex {
         graph: &hnsw::Index,
         query: &Query,
         wanted: Wanted,
-        unless: Option<Unless<'_>>,
+        is_allowed: Option<&dyn Fn(usize) -> bool>,
         memory: &Arc<Accountant>,
     ) -> Result<Option<(Vec<Near>, u64)>> {
         let shape = graph.shape();
@@ -115,7 +115,7 @@ impl SegmentIndex {
         let is_ours = process() == self.process;
         let _going = if is_ours { Some(self.begin(bytes, memory)?) } else { None };
         let _queues = memory.grant(Component::Graphs, "searching an index", to_u64(bytes.queues))?;
-        match graph.near_if(query, wanted, unless) {
+        match graph.near_if(query, wanted, is_allowed) {
             Err(error @ Error::Corrupt { .. }) => {
                 let _ = self.damage.set(error.to_string());
                 Ok(None)

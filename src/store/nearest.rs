@@ -13,7 +13,7 @@ use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::vector::ask::Held;
 use crate::vector::exact::{Query, Selection, scan_positions};
-use crate::vector::hnsw::{self, Unless, Wanted};
+use crate::vector::hnsw::{self, Wanted};
 use crate::vector::index::Index;
 use crate::vector::outline::Outlined;
 use crate::vector::parallel::scan_parallel;
@@ -232,15 +232,14 @@ impl ByIndex<'_> {
         graph: &hnsw::Index,
         wanted: Wanted,
         rescored: usize,
-        turns_back: Option<usize>,
+        turns_back: bool,
         plan: &mut Plan,
     ) -> Result<Option<Nearest>> {
         let rows = self.segment.row_numbers()?;
         let is_allowed = |position| rows.get(position).is_some_and(|row| self.search.selection.contains(row));
-        let unless = turns_back.map(|among| Unless { among, is_allowed: &is_allowed });
+        let tells = if turns_back { Some(&is_allowed as &dyn Fn(usize) -> bool) } else { None };
         let memory = self.blobs.store().accountant();
-        let Some((near, computed)) = self.index.near(graph, self.search.query, wanted, unless, memory)?
-        else {
+        let Some((near, computed)) = self.index.near(graph, self.search.query, wanted, tells, memory)? else {
             return Ok(None);
         };
         plan.candidates += computed;

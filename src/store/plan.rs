@@ -38,8 +38,6 @@ const AGAIN: f64 = 1.25;
 const CHANCE: [f64; 2] = [2.5, 8.0];
 /// What happens by chance in so many searches may be left to it.
 const SELDOM: f64 = 0.01;
-/// The most rows among which a first look is to see one that is allowed: with three times the ways down it takes half a search.
-const AMONG_MAX: f64 = 24.0;
 /// Of the nearest rows at least so many times those wanted should be allowed, on average, so that chance seldom leaves
 /// too few.
 const SPARE: f64 = 2.0;
@@ -112,8 +110,8 @@ pub(super) enum Way {
         /// How many of the rows that it gives, the nearest that are allowed, are scored exactly. With fewer the nearest
         /// rows are hardly allowed, and the graph says nothing of those that are.
         rescored: usize,
-        /// To turn back above the lowest level if none of so many rows there, the nearest, is allowed.
-        turns_back: Option<usize>,
+        /// Whether to turn back above the lowest level if none of the rows there that are nearest is allowed.
+        turns_back: bool,
     },
 }
 
@@ -247,35 +245,17 @@ fn graph(facts: &Facts<'_>, codes: Codes, curve: &Curve, least: usize, scan: (f6
     if effort >= rows || (risk * cost(effort) >= scan.0 && !is_forced) {
         return scan.1;
     }
+    // Nothing near is allowed, then, unless it is by chance: the more rows are allowed, the less likely that is. By chance
+    // nothing is lost where the next search would take no less time than the scan.
+    let chance = (1.0 - share(facts)).powi(WAYS);
     let is_first = facts.seen.is_none() && is_filtered && !is_forced;
-    let turns_back = if is_first { looks_among(facts, again, scan.0, effort, cost) } else { None };
+    let is_seldom = chance < SELDOM && chance * scan.0 < cost(effort);
+    let next = (SPARE * again / share(facts)).max(effort);
+    let turns_back = is_first && (is_seldom || scan.0 <= cost(next));
     let effort = count(effort);
     let rescored = rescored.min(effort);
     let candidates = if is_filtered { effort } else { rescored };
     Way::Graph { wanted: Wanted { candidates, effort }, rescored, turns_back }
-}
-
-/// Among how many rows above the lowest level a first look should see one that is allowed, or turn back; `None` where it had
-/// better go on in any case. `scan` is the cost of what follows then, `cost` that of a search of an effort.
-///
-/// Nothing near is allowed if none of them is, unless that is chance: the more rows are allowed, or looked at, the less likely
-/// it is.
-fn looks_among(
-    facts: &Facts<'_>,
-    again: f64,
-    scan: f64,
-    effort: f64,
-    cost: impl Fn(f64) -> f64,
-) -> Option<usize> {
-    let others = 1.0 - share(facts);
-    let among = (SELDOM.ln() / others.ln()).ceil().clamp(f64::from(WAYS), AMONG_MAX);
-    let chance = others.powf(among);
-    if chance < SELDOM && chance * scan < cost(effort) {
-        return Some(count(among));
-    }
-    // Nothing is lost by chance where the graph would take no less than the scan.
-    let all = cost((SPARE * again / share(facts)).max(effort));
-    (scan <= all).then(|| count(f64::from(WAYS)))
 }
 
 /// The part of the nearest rows that is likely to be allowed: that of all rows, unless those seen tell of another.

@@ -125,7 +125,7 @@ struct vdb_hnsw {
 
     void add(Scratch& scratch, Node row, const float* vector);
     void enter(Scratch& scratch, const float* distances, const int64_t* starts, size_t count) const;
-    void descend(Scratch& scratch, int end, size_t last) const;
+    void descend(Scratch& scratch, int end) const;
     void link_level(Scratch& scratch, Node row, int level);
     void add_link(vdb::Distances& distances, Node from, Node to, int level);
 
@@ -228,12 +228,12 @@ void vdb_hnsw::add_link(vdb::Distances& distances, Node from, Node to, int level
 
 // Fills the pool with rows of the level above `end` that are near the query: with the entry point where there is none.
 // Upstream: `greedy_update_nearest` of `HNSW.cpp`, with one row.
-void vdb_hnsw::descend(Scratch& scratch, int end, size_t last) const {
+void vdb_hnsw::descend(Scratch& scratch, int end) const {
     scratch.pool.reset(1);
     scratch.pool.offer((*scratch.distances)(graph.entry_point), graph.entry_point);
     scratch.computed = 1;
     for (int level = graph.max_level; level > end; --level) {
-        walk(scratch).spread(level, level == end + 1 ? std::max(last, ways) : ways);
+        walk(scratch).spread(level, ways);
     }
 }
 
@@ -270,7 +270,7 @@ void vdb_hnsw::add(Scratch& scratch, Node row, const float* vector) {
     }
     scratch.distances->set_query(vector);
     const int top = std::min(level_count(row) - 1, graph.max_level);
-    descend(scratch, top, ways);
+    descend(scratch, top);
     const vdb::Pool above = scratch.pool;
     for (int level = top; level >= 0; --level) {
         scratch.pool = above;
@@ -417,7 +417,7 @@ int vdb_hnsw_search(
         if (starts > 0) {
             graph->enter(*scratch, distances, rows, starts);
         } else {
-            graph->descend(*scratch, 0, effort == 0 ? rows_len : graph->ways);
+            graph->descend(*scratch, 0);
         }
         if (effort > 0) {
             graph->walk(*scratch).spread(0, std::max(effort, rows_len));

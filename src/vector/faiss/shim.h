@@ -134,8 +134,7 @@ int vdb_hnsw_add(
 
 // Finds the nearest rows: writes them, nearest first, with -1 after the last, to `rows[0 .. rows_len)`, and their
 // distances to `distances[0 .. distances_len)`: squared L2, or minus the inner product. `effort` candidates are followed,
-// or rows_len if that is more; with none it ends above the lowest level, with the rows that it would go down with, or the
-// nearest rows_len there if that is more. What
+// or rows_len if that is more; with none it ends above the lowest level, with the rows that it would go down with. What
 // such a search has written may be given to another: the first `starts` of `rows` and `distances`, from which it goes on.
 // `*computed` becomes the number of distances computed. Several threads may search at once; each at work takes a byte for each
 // row of the graph, kept for the next call.

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Curve, Sections, Shape};
+use super::{Curve, Sections, Shape, WAYS};
 use crate::error::Result;
 use crate::storage::Bytes;
 use crate::vector::codes::Found;
@@ -29,15 +29,6 @@ pub(crate) struct Wanted {
     pub(crate) candidates: usize,
     /// How many candidates the search of the graph follows; see [`Curve::effort_for`].
     pub(crate) effort: usize,
-}
-
-/// When a search turns back above the lowest level.
-#[derive(Clone, Copy)]
-pub(crate) struct Unless<'a> {
-    /// If none of so many rows there, the nearest,
-    pub(crate) among: usize,
-    /// is allowed.
-    pub(crate) is_allowed: &'a dyn Fn(usize) -> bool,
 }
 
 /// A row that the graph gave.
@@ -138,8 +129,8 @@ impl Index {
         self.near_if(query, wanted, None)
     }
 
-    /// As [`Index::near`], but turns back, and gives nothing, if none of the nearest rows above the lowest level is allowed,
-    /// as many as are said. That costs a third of a search, and one that does not turn back costs hardly more.
+    /// As [`Index::near`], but turns back, and gives nothing, if none of the rows that it goes down with, [`WAYS`] in number,
+    /// is allowed. That costs a third of a search, and one that does not turn back costs hardly more.
     ///
     /// # Errors
     /// As there.
@@ -147,7 +138,7 @@ impl Index {
         &self,
         query: &Query,
         wanted: Wanted,
-        unless: Option<Unless<'_>>,
+        is_allowed: Option<&dyn Fn(usize) -> bool>,
     ) -> Result<(Vec<Near>, u64)> {
         let shape = self.shape();
         query.check_dim(shape.dim)?;
@@ -156,11 +147,11 @@ impl Index {
         }
         let (searcher, vector) = (self.graph()?.searcher(), query.vector());
         let (mut above, mut computed) = (None, 0);
-        if let Some(Unless { among, is_allowed }) = unless {
-            let found = searcher.search(vector, None, among, 0)?;
+        if let Some(is_allowed) = is_allowed {
+            let ways = usize::try_from(WAYS).unwrap_or(1);
+            let found = searcher.search(vector, None, ways, 0)?;
             computed = found.computed;
-            if positions(&found).count() == among && !positions(&found).any(|near| is_allowed(near.position))
-            {
+            if positions(&found).count() == ways && !positions(&found).any(|near| is_allowed(near.position)) {
                 return Ok((Vec::new(), computed));
             }
             above = Some(found);

@@ -24,7 +24,7 @@ mod tests;
 
 pub(crate) use build::build;
 pub(crate) use curve::{Curve, PART_BYTES, Point, Sums, sample};
-pub(crate) use index::{Index, Near, Unless, Wanted};
+pub(crate) use index::{Index, Near, Wanted};
 pub(crate) use memory::{SearchBytes, build_bytes, search_bytes};
 pub(crate) use sections::{CURVE_BYTES, MAGIC, Sections, Shape};
 

@@ -291,7 +291,7 @@ impl Drop for BlobDraft {
 /// A mapped blob. It may be read only while a snapshot whose catalog names it is alive.
 #[derive(Debug)]
 pub(crate) struct Blob {
-    bytes: Bytes,
+    bytes: Arc<Bytes>,
     record: BlobRecord,
     name: String,
     /// One bit a chunk: its checksum was found right.
@@ -309,7 +309,7 @@ impl Blob {
             let detail = format!("{len} bytes expected here, the file ends at byte {file_len}");
             return Err(Error::corrupt(name, offset, detail));
         }
-        let bytes = container.file.map(offset, to_usize(len)).map_err(container.io("map"))?;
+        let bytes = Arc::new(container.file.map(offset, to_usize(len)).map_err(container.io("map"))?);
         let words = record.chunk_crcs.len().div_ceil(64);
         Ok(Blob { bytes, record, name, verified: (0..words).map(|_| AtomicU64::new(0)).collect() })
     }
@@ -324,9 +324,10 @@ impl Blob {
         self.bytes.len()
     }
 
-    /// Its bytes, without a look at any checksum: for what is checked otherwise before it is used.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.bytes
+    /// Its bytes, without a look at any checksum: for those who keep them, and check otherwise what they read, or only read
+    /// what [`Blob::bytes`] has verified.
+    pub(crate) fn shared(&self) -> Arc<Bytes> {
+        Arc::clone(&self.bytes)
     }
 
     /// Its bytes, without a look at any checksum: for what is then read only where [`Blob::bytes`] has verified it.

@@ -128,8 +128,8 @@ pub(crate) struct SharedBytes(Arc<Bytes>);
 
 impl SharedBytes {
     /// Shares `bytes`.
-    pub(crate) fn new(bytes: Bytes) -> Self {
-        SharedBytes(Arc::new(bytes))
+    pub(crate) fn new(bytes: Arc<Bytes>) -> Self {
+        SharedBytes(bytes)
     }
 }
 

@@ -64,7 +64,7 @@ impl Snapshot {
         index.check(self.txn(), true)?;
         match index.get() {
             Ok(index) => publish(path, |out| index.write_faiss(out, path))?,
-            Err(damage) => return refuse(damage.to_owned()),
+            Err(damage) => return refuse(damage.to_string()),
         }
         Ok(segment.count())
     }

@@ -1,6 +1,9 @@
 //! The indexes of the segments of a view.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZero;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::memory::{Accountant, Component, Grant};
@@ -12,7 +15,11 @@ use crate::storage::{Blob, BlobRecord, hold, process};
 use crate::vector::exact::Query;
 use crate::vector::hnsw::{self, Near, SearchBytes, Wanted, search_bytes};
 use crate::vector::index::Index;
+use crate::vector::parallel;
 use crate::vector::segment::Segment;
+
+/// The bytes of an index that a thread checks at a time.
+const PIECE_BYTES: usize = 8 << 20;
 
 /// Indexes by the number of their segment.
 pub(crate) type Indexes = BTreeMap<u64, Arc<SegmentIndex>>;
@@ -23,11 +30,55 @@ pub(crate) struct SegmentIndex {
     segment: u64,
     place: BlobRecord,
     /// Or what is wrong with it.
-    opened: std::result::Result<Index, String>,
-    /// What its first search has found wrong.
-    damage: OnceLock<String>,
+    opened: std::result::Result<Opened, Damage>,
+    /// What was found wrong later.
+    damage: OnceLock<Damage>,
     searches: Mutex<Searches>,
     process: u32,
+}
+
+/// An index whose blob is there and begins as one.
+#[derive(Debug)]
+struct Opened {
+    index: Index,
+    blob: Blob,
+    /// Set when the checksums of what searches are planned by were looked at, and when all were.
+    planned: OnceLock<()>,
+    whole: OnceLock<()>,
+}
+
+/// What is wrong with an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    segment: u64,
+    offset: u64,
+    detail: String,
+}
+
+impl Damage {
+    /// Of an error that names damage, or a version that is unknown; others are given back.
+    fn of(segment: u64, error: Error) -> Result<Self> {
+        match error {
+            Error::Corrupt { offset, detail, .. } => Ok(Damage { segment, offset, detail }),
+            Error::Version { .. } => Ok(Damage { segment, offset: 0, detail: error.to_string() }),
+            other => Err(other),
+        }
+    }
+
+    fn error(&self) -> Error {
+        Error::corrupt(name(self.segment), self.offset, self.detail.clone())
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error().fmt(f)
+    }
+}
+
+/// What errors call an index.
+fn name(segment: u64) -> String {
+    format!("index of segment {segment}")
 }
 
 /// What was granted for the graph and its searches.
@@ -50,28 +101,55 @@ impl Drop for Going<'_> {
 
 impl SegmentIndex {
     fn open(txn: &ReadTxn, segment: &Segment, metric: Metric, place: BlobRecord) -> Result<Self> {
-        let opened = Blob::open(txn.container(), place.clone(), format!("index of segment {}", segment.id()))
-            .and_then(|blob| Index::open(blob.into_bytes()))
-            .and_then(|index| fits(&index, segment, metric).map(|()| index));
+        let id = segment.id();
+        let opened = Blob::open(txn.container(), place.clone(), name(id)).and_then(|blob| {
+            let index = Index::open(blob.shared())?;
+            fits(&index, segment, metric)?;
+            Ok(Opened { index, blob, planned: OnceLock::new(), whole: OnceLock::new() })
+        });
         let opened = match opened {
-            Ok(index) => Ok(index),
-            Err(error @ (Error::Corrupt { .. } | Error::Version { .. })) => Err(error.to_string()),
-            Err(error) => return Err(error),
+            Ok(opened) => Ok(opened),
+            Err(error) => Err(Damage::of(id, error)?),
         };
-        Ok(SegmentIndex {
-            segment: segment.id(),
-            place,
-            opened,
-            damage: OnceLock::new(),
-            searches: Mutex::default(),
-            process: process(),
-        })
+        let (damage, searches) = (OnceLock::new(), Mutex::default());
+        Ok(SegmentIndex { segment: id, place, opened, damage, searches, process: process() })
     }
 
     /// The index, or what is known to be wrong with it.
-    pub(crate) fn get(&self) -> std::result::Result<&Index, &str> {
-        let index = self.opened.as_ref().map_err(String::as_str)?;
-        self.damage.get().map_or(Ok(index), |damage| Err(damage))
+    pub(crate) fn get(&self) -> std::result::Result<&Index, &Damage> {
+        let opened = self.opened.as_ref()?;
+        self.damage.get().map_or(Ok(&opened.index), Err)
+    }
+
+    /// The index, to plan a search by. Cost: at the first call, the checksums of some megabytes.
+    pub(crate) fn planned(&self) -> std::result::Result<&Index, &Damage> {
+        let opened = self.opened.as_ref()?;
+        opened.planned.get_or_init(|| {
+            let read = |range| opened.blob.bytes(range).map(drop);
+            self.note(opened.index.planned_by().into_iter().try_for_each(read));
+        });
+        self.get()
+    }
+
+    /// The index, to search it. Cost: at the first call, the checksums of all of its bytes, by up to `threads` threads, the
+    /// caller's being one.
+    pub(crate) fn whole(&self, threads: NonZero<usize>) -> std::result::Result<&Index, &Damage> {
+        let opened = self.opened.as_ref()?;
+        opened.whole.get_or_init(|| {
+            let len = opened.blob.len();
+            let pieces: Vec<_> =
+                (0..len).step_by(PIECE_BYTES).map(|at| at..len.min(at + PIECE_BYTES)).collect();
+            let read = |piece: &Range<usize>, (): &mut ()| opened.blob.bytes(piece.clone()).map(drop);
+            self.note(parallel::gather(&pieces, threads, &|| (), &read, |(), ()| ()));
+        });
+        self.get()
+    }
+
+    /// Remembers damage.
+    fn note(&self, found: Result<()>) {
+        if let Some(Ok(damage)) = found.err().map(|error| Damage::of(self.segment, error)) {
+            let _ = self.damage.set(damage);
+        }
     }
 
     /// The first page of its blob.
@@ -117,7 +195,7 @@ impl SegmentIndex {
         let _queues = memory.grant(Component::Graphs, "searching an index", to_u64(bytes.queues))?;
         match graph.near_if(query, wanted, is_allowed) {
             Err(error @ Error::Corrupt { .. }) => {
-                let _ = self.damage.set(error.to_string());
+                self.note(Err(error));
                 Ok(None)
             }
             result => result.map(Some),
@@ -126,13 +204,12 @@ impl SegmentIndex {
 
     /// Names damage: of the header, or, if `deep`, of any byte and any link.
     pub(crate) fn check(&self, txn: &ReadTxn, deep: bool) -> Result<()> {
-        let what = format!("index of segment {}", self.segment);
         if deep {
-            Blob::open(txn.container(), self.place.clone(), what.clone())?.check()?;
+            Blob::open(txn.container(), self.place.clone(), name(self.segment))?.check()?;
         }
-        let index = self.get().map_err(|damage| Error::corrupt(what.clone(), 0, damage))?;
+        let index = self.get().map_err(Damage::error)?;
         let checked = if deep { index.check() } else { Ok(()) };
-        checked.map_err(|error| Error::corrupt(what, 0, error.to_string()))
+        checked.map_err(|error| Error::corrupt(name(self.segment), 0, error.to_string()))
     }
 }
 
@@ -144,7 +221,7 @@ fn fits(index: &Index, segment: &Segment, metric: Metric) -> Result<()> {
         return Ok(());
     }
     let detail = format!("rows, dimension and metric {expected:?} expected, {found:?} found");
-    Err(Error::corrupt(format!("index of segment {}", segment.id()), 0, detail))
+    Err(Error::corrupt(name(segment.id()), 0, detail))
 }
 
 /// Opens the indexes of segments; those of `known` are shared.

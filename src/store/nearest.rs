@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Store;
 use super::explain::Plan;
-use super::indexes::SegmentIndex;
+use super::indexes::{Damage, SegmentIndex};
 use super::memory::{Component, Grant, THREAD_BYTES};
 use super::plan::{Facts, Known, SearchPath, Seen, Way, way};
 use super::snapshot::{Blobs, Snapshot};
@@ -158,16 +158,14 @@ impl ByIndex<'_> {
             forced: search.path,
         };
         loop {
-            let opened = match self.index.get() {
-                Ok(opened) => opened,
+            let (opened, way) = match self.way(facts) {
+                Ok(chosen) => chosen,
                 Err(damage) => {
-                    plan.notes.push(damage.to_owned());
+                    plan.notes.push(damage.to_string());
                     return Ok(None);
                 }
             };
-            let (recipe, curve, sketches) = (opened.recipe(), opened.curve(), opened.sketches());
-            let known = Known { recipe, curve, sketches };
-            let (positions, is_all, count) = match way(&Facts { index: Some(known), ..facts }) {
+            let (positions, is_all, count) = match way {
                 Way::Exact => return Ok(None),
                 Way::Codes { rescored } => {
                     let started = Instant::now();
@@ -205,6 +203,16 @@ impl ByIndex<'_> {
                 return Ok(Some(top));
             }
             facts.wanted = facts.wanted.saturating_mul(MORE);
+        }
+    }
+
+    /// The way to go, and the index, of which all was checked that it needs.
+    fn way(&self, facts: Facts<'_>) -> std::result::Result<(&Index, Way), &Damage> {
+        let index = self.index.planned()?;
+        let known = Known { recipe: index.recipe(), curve: index.curve(), sketches: index.sketches() };
+        match way(&Facts { index: Some(known), ..facts }) {
+            Way::Exact => Ok((index, Way::Exact)),
+            way => Ok((self.index.whole(self.threads)?, way)),
         }
     }
 

@@ -220,7 +220,7 @@ fn segment_stats(snapshot: &Snapshot, segment: &VectorSegment, dead: u64, means:
                 (sample.map(|sample| sample.recall), sample.and_then(|sample| sample.note()));
             SegmentStats { index: index.recipe().name(), recall, sampled_recall, note, ..stats }
         }
-        Some(Err(damage)) => SegmentStats { note: Some(damage.to_owned()), ..stats },
+        Some(Err(damage)) => SegmentStats { note: Some(damage.to_string()), ..stats },
         None => {
             let built = |_| "its index waits to be built".to_owned();
             SegmentStats {

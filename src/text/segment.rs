@@ -264,7 +264,7 @@ impl Segment {
         blob.bytes(0..len)?;
         let sections = self.layout.sections(len);
         let sections = sections.ok_or_else(|| self.damage("its sections do not lie in its blob"))?;
-        let bytes = OwnedBytes::new(SharedBytes::new(blob.into_bytes()));
+        let bytes = OwnedBytes::new(SharedBytes::new(blob.shared()));
         let mut ranges = sections.into_iter();
         let stretches = ranges.next().unwrap_or_default();
         let rows = Rows::open(bytes.slice(stretches), &self.layout);

@@ -1,7 +1,9 @@
 //! An index of a segment, of whichever kind.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::codes::{self, CodeIndex, Width};
 use super::faiss_stream;
@@ -54,7 +56,7 @@ impl Index {
     ///
     /// # Errors
     /// `Corrupt`, `Version`.
-    pub(crate) fn open(bytes: Bytes) -> Result<Self> {
+    pub(crate) fn open(bytes: Arc<Bytes>) -> Result<Self> {
         match bytes.get(..hnsw::MAGIC.len()) {
             Some(magic) if magic == hnsw::MAGIC => Graph::open(bytes).map(Index::Graph),
             Some(magic) if magic == codes::MAGIC => CodeIndex::open(bytes).map(Index::Codes),
@@ -86,6 +88,14 @@ impl Index {
         match self {
             Index::Graph(graph) => graph.curve(),
             Index::Codes(codes) => codes.curve(),
+        }
+    }
+
+    /// Where in the blob lies what opening has read, from which searches are planned.
+    pub(crate) fn planned_by(&self) -> Vec<Range<usize>> {
+        match self {
+            Index::Graph(graph) => graph.planned_by(),
+            Index::Codes(codes) => codes.planned_by(),
         }
     }
 

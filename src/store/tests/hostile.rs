@@ -8,7 +8,7 @@ use crate::storage::{BlobDraft, Naming};
 use crate::store::indexing::publish;
 use crate::vector::hnsw::hostile::{damage, words_from};
 use crate::vector::hnsw::in_memory::build_in_memory;
-use crate::vector::hnsw::{Codes, Params};
+use crate::vector::hnsw::{Codes, Params, Sections};
 
 const ROWS: usize = 6000;
 const DIM: usize = 16;
@@ -54,4 +54,42 @@ fn an_index_that_lies_costs_recall_and_no_more() {
         }
     }
     assert!(used > 20 && refused > 20, "{used} used, {refused} refused");
+}
+
+/// Links that are whole and lead nowhere near pass every check but a look at what is found.
+#[test]
+fn a_worn_index_is_noticed_and_built_anew() {
+    let mut words = words_from(31);
+    let store = OpenOptions::new().index(IndexKind::Hnsw).tail_bytes_max(64 << 10).in_memory().unwrap();
+    let documents: Vec<_> =
+        (0..ROWS).map(|n| Document::from_vector(vector(&mut words)).id(n.to_string())).collect();
+    store.add(documents).unwrap();
+    store.compact(&Control::new()).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let (segment, metric) = (Arc::clone(&snapshot.view().segments[0]), snapshot.view().metric);
+    let container = Arc::clone(&store.file().unwrap().container);
+    let params = Params::new(Codes::F16);
+    let sound =
+        build_in_memory(&segment.block().unwrap(), metric, params, NonZero::<usize>::MIN, &|_| Ok(()))
+            .unwrap();
+    let mut bytes = sound.to_vec();
+    // Codes of zeros: every row is as near as any other.
+    let codes = Sections::open(&bytes).unwrap().codes_range();
+    bytes[codes].fill(0);
+    let draft = BlobDraft::new(&container, to_u64(bytes.len()), Naming::AfterSync).unwrap();
+    draft.write_at(&bytes, 0).unwrap();
+    assert!(publish(&store, &container, &segment, draft).unwrap());
+    drop(snapshot);
+    assert_eq!(store.stats().unwrap().segments[0].note, None);
+    assert_eq!(store.compact(&Control::new()).unwrap().indexes_built, 1);
+    let query = Query::vector(vector(&mut words));
+    let exact = store.search(&query.clone().exact()).unwrap();
+    let found = store.search(&query).unwrap();
+    assert!(found.iter().filter(|hit| exact.contains(hit)).count() >= 8);
+    assert_eq!(store.compact(&Control::new()).unwrap().indexes_built, 0);
+    let after = store.stats().unwrap().segments.remove(0);
+    assert!(
+        after.sampled_recall.unwrap() > 0.9 && after.note.clone().unwrap().contains("built anew"),
+        "{after:?}"
+    );
 }

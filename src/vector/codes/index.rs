@@ -1,6 +1,7 @@
 //! An index of codes over a blob.
 
 use std::num::NonZero;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Width;
@@ -27,10 +28,11 @@ impl CodeIndex {
     ///
     /// # Errors
     /// `Corrupt`, `Version`.
-    pub(crate) fn open(bytes: Bytes) -> Result<Self> {
+    pub(crate) fn open(bytes: impl Into<Arc<Bytes>>) -> Result<Self> {
+        let bytes = bytes.into();
         let sections = Sections::open(&bytes)?;
         let curve = Curve::decode(sections.curve(&bytes)?)?;
-        Ok(CodeIndex { bytes: Arc::new(bytes), sections, curve })
+        Ok(CodeIndex { bytes, sections, curve })
     }
 
     /// What it is.
@@ -51,6 +53,11 @@ impl CodeIndex {
         let Shape { width, metric, dim, rows } = self.shape();
         let (ranges, codes) = (self.sections.ranges(&self.bytes)?, self.sections.codes(&self.bytes)?);
         Ok(Quantised { width, metric: metric.into(), dim, rows, ranges, codes })
+    }
+
+    /// As [`crate::vector::index::Index::planned_by`].
+    pub(crate) fn planned_by(&self) -> Vec<Range<usize>> {
+        self.sections.planned_by()
     }
 
     /// The length of the blob.

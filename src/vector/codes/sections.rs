@@ -1,6 +1,8 @@
 //! The layout of a blob of codes: a header, then sections that begin at multiples of 64 bytes.
 #![deny(clippy::indexing_slicing)]
 
+use std::ops::Range;
+
 use super::Width;
 use crate::codec::{to_usize, u64_at};
 use crate::error::{Error, Result};
@@ -21,6 +23,8 @@ const ROWS_OFFSET: usize = DIM_OFFSET + size_of::<u32>();
 const TABLE_OFFSET: usize = ROWS_OFFSET + size_of::<u64>();
 const SECTIONS: usize = 4;
 const HEADER_BYTES: usize = 128;
+/// The place of the recall curve in the table.
+const CURVE_SECTION: usize = 3;
 /// The most rows, as of a graph.
 const ROWS_MAX: usize = (1 << 31) - 1;
 
@@ -124,7 +128,13 @@ impl Sections {
 
     /// The recall curve, as stored.
     pub(super) fn curve<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
-        self.table.section(bytes, 3)
+        self.table.section(bytes, CURVE_SECTION)
+    }
+
+    /// The header, and the section with the recall curve.
+    pub(super) fn planned_by(&self) -> Vec<Range<usize>> {
+        let curve = self.table.ranges().get(CURVE_SECTION).cloned();
+        [Some(0..HEADER_BYTES), curve].into_iter().flatten().collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! An index over a blob: opened at once, checked before its first search.
 
 use std::num::NonZero;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{Curve, Sections, Shape, WAYS};
@@ -45,12 +46,13 @@ impl Index {
     ///
     /// # Errors
     /// `Corrupt`, `Version`.
-    pub(crate) fn open(bytes: Bytes) -> Result<Self> {
+    pub(crate) fn open(bytes: impl Into<Arc<Bytes>>) -> Result<Self> {
+        let bytes = bytes.into();
         let sections = Sections::open(&bytes)?;
         let curve = Curve::decode(sections.curve(&bytes)?)?;
         let sketch_curve = sections.basis(&bytes)?.map(|basis| Curve::decode(basis.curve)).transpose()?;
         let (graph, opening) = (OnceLock::new(), Mutex::new(()));
-        Ok(Index { bytes: Arc::new(bytes), sections, curve, sketch_curve, graph, opening })
+        Ok(Index { bytes, sections, curve, sketch_curve, graph, opening })
     }
 
     /// What it is.
@@ -61,6 +63,11 @@ impl Index {
     /// The recall that was measured when it was built.
     pub(crate) fn curve(&self) -> &Curve {
         &self.curve
+    }
+
+    /// As [`crate::vector::index::Index::planned_by`].
+    pub(crate) fn planned_by(&self) -> Vec<Range<usize>> {
+        self.sections.planned_by()
     }
 
     /// The blob.

@@ -54,7 +54,7 @@ impl Lab {
                 writer.finish()?
             }
         };
-        let index = Index::open(Blob::open(&file.container, place, "index")?.into_bytes())?;
+        let index = Index::open(Blob::open(&file.container, place, "index")?.shared())?;
         Ok(Lab { dim, metric, vectors, norms, index, _file: file })
     }
 

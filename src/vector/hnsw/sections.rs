@@ -33,6 +33,7 @@ const HEADER_BYTES: usize = 192;
 /// The places of sections in the table.
 const LINKS_SECTION: usize = 1;
 const CODES_SECTION: usize = 3;
+const CURVE_SECTION: usize = 4;
 const BASIS_SECTION: usize = 5;
 const SKETCHES_SECTION: usize = 6;
 const BIASES_SECTION: usize = 7;
@@ -194,7 +195,7 @@ impl Sections {
     }
 
     /// Where the codes are.
-    pub(super) fn codes_range(&self) -> Range<usize> {
+    pub(crate) fn codes_range(&self) -> Range<usize> {
         self.range(CODES_SECTION)
     }
 
@@ -221,6 +222,11 @@ impl Sections {
 
     fn range(&self, place: usize) -> Range<usize> {
         self.table.ranges().get(place).cloned().unwrap_or_default()
+    }
+
+    /// The header, and the sections that begin with a recall curve.
+    pub(super) fn planned_by(&self) -> Vec<Range<usize>> {
+        vec![0..HEADER_BYTES, self.range(CURVE_SECTION), self.range(BASIS_SECTION)]
     }
 
     /// How many sections the table tells of.
@@ -309,7 +315,7 @@ impl Sections {
 
     /// The recall curve, as stored.
     pub(crate) fn curve<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8]> {
-        self.table.section(bytes, 4)
+        self.table.section(bytes, CURVE_SECTION)
     }
 
     /// The basis of sketches; `None` without sketches.

@@ -118,7 +118,7 @@ fn an_index_in_a_store_file_finds_the_same() {
     let mut writer = BlobWriter::new(&file.container, len, Naming::InThisCommit).unwrap();
     writer.write(&built).unwrap();
     let stored = Blob::open(&file.container, writer.finish().unwrap(), "index").unwrap();
-    let (built, stored) = (Index::open(built).unwrap(), Index::open(stored.into_bytes()).unwrap());
+    let (built, stored) = (Index::open(built).unwrap(), Index::open(stored.shared()).unwrap());
     assert_eq!((built.shape(), built.curve()), (stored.shape(), stored.curve()));
     for query in queries.rows() {
         let query = Query::new(Metric::L2, query).unwrap();

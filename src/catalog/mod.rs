@@ -16,10 +16,10 @@ mod text;
 mod write;
 
 pub(crate) use bitmap::{BLOCK_BYTES, add_rows, load_rows, rows_bytes};
-pub(crate) use indexes::{drop_index, drop_orphans, indexes, put_index};
+pub(crate) use indexes::{drop_index, drop_orphans, indexes, put_index, put_sample, samples};
 pub(crate) use read::{ReadTxn, Rows};
 pub(crate) use record::{
-    Counters, DocumentRecord, FieldRecord, ModelRecord, PartRecord, Record, SegmentIndexRecord,
+    Counters, DocumentRecord, FieldRecord, ModelRecord, PartRecord, Record, SampleRecord, SegmentIndexRecord,
     SegmentRecord, SpaceRecord, TextRecord, TextSegmentRecord, VECTORS_F16, VECTORS_F32,
 };
 pub(crate) use rows::{

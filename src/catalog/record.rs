@@ -127,6 +127,19 @@ pub(crate) struct SegmentIndexRecord {
     pub(crate) blob: u64,
 }
 
+/// What a look at the recall of a segment's index has found.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SampleRecord {
+    /// The blob of the index.
+    pub(crate) blob: u64,
+    /// The rows of the segment that were dead.
+    pub(crate) dead: u64,
+    /// The part of the nearest that it found.
+    pub(crate) recall: f32,
+    /// The recall of the index before this one, if that was built anew because of it.
+    pub(crate) before: Option<f32>,
+}
+
 /// The state of the text index.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TextRecord {
@@ -244,6 +257,7 @@ pub(crate) fn fuzz_rows(bytes: &[u8]) {
     }
     let _ = SegmentRecord::decode(bytes);
     let _ = SegmentIndexRecord::decode(bytes);
+    let _ = SampleRecord::decode(bytes);
     let _ = TextRecord::decode(bytes);
     let _ = TextSegmentRecord::decode(bytes);
     let _ = crate::storage::BlobRecord::decode(bytes);

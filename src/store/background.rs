@@ -158,7 +158,7 @@ impl Shared {
 /// Merges what is due, looks whether the indexes are as good as they were, and builds those that are missing or worn.
 fn tend(store: &Store, control: &Control) -> Result<()> {
     merge::merge(store, &MergeLimits::default(), control)?;
-    if recall::look(&store.snapshot()?.into_blobs(), control)? {
+    if recall::look(store, control)? {
         merge::merge(store, &MergeLimits::default(), control)?;
     }
     Ok(())

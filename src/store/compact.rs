@@ -50,7 +50,7 @@ pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport>
     seal(store)?;
     let all = Allowance::new(&MergeLimits::default());
     let mut merged = merge::run(store, Goal::Packed, all, MergeReport::default(), control)?;
-    recall::look(&store.snapshot()?.into_blobs(), control)?;
+    recall::look(store, control)?;
     indexing::build_missing(store, all, &mut merged, control)?;
     report.indexes_built = merged.indexes;
     catalog::fold(&*store.file()?)?;

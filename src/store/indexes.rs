@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::memory::{Accountant, Component, Grant};
-use crate::catalog::{self, ReadTxn};
+use crate::catalog::{self, ReadTxn, SampleRecord};
 use crate::codec::to_u64;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
@@ -28,7 +28,11 @@ pub(crate) type Indexes = BTreeMap<u64, Arc<SegmentIndex>>;
 #[derive(Debug)]
 pub(crate) struct SegmentIndex {
     segment: u64,
+    /// The number of its blob, and where that is.
+    blob: u64,
     place: BlobRecord,
+    /// What was last found of its recall.
+    sample: Mutex<Option<SampleRecord>>,
     /// Or what is wrong with it.
     opened: std::result::Result<Opened, Damage>,
     /// What was found wrong later.
@@ -100,7 +104,12 @@ impl Drop for Going<'_> {
 }
 
 impl SegmentIndex {
-    fn open(txn: &ReadTxn, segment: &Segment, metric: Metric, place: BlobRecord) -> Result<Self> {
+    fn open(
+        txn: &ReadTxn,
+        segment: &Segment,
+        metric: Metric,
+        (number, place): (u64, BlobRecord),
+    ) -> Result<Self> {
         let id = segment.id();
         let opened = Blob::open(txn.container(), place.clone(), name(id)).and_then(|blob| {
             let index = Index::open(blob.shared())?;
@@ -112,7 +121,17 @@ impl SegmentIndex {
             Err(error) => Err(Damage::of(id, error)?),
         };
         let (damage, searches) = (OnceLock::new(), Mutex::default());
-        Ok(SegmentIndex { segment: id, place, opened, damage, searches, process: process() })
+        let sample = Mutex::default();
+        Ok(SegmentIndex {
+            segment: id,
+            blob: number,
+            place,
+            sample,
+            opened,
+            damage,
+            searches,
+            process: process(),
+        })
     }
 
     /// The index, or what is known to be wrong with it.
@@ -152,9 +171,19 @@ impl SegmentIndex {
         }
     }
 
-    /// The first page of its blob.
-    pub(crate) fn start(&self) -> u64 {
-        self.place.start
+    /// The number of its blob.
+    pub(crate) fn blob(&self) -> u64 {
+        self.blob
+    }
+
+    /// What was last found of its recall.
+    pub(crate) fn sample(&self) -> Option<SampleRecord> {
+        *hold(&self.sample)
+    }
+
+    /// Takes what was found of its recall, or of that of another index.
+    pub(crate) fn set_sample(&self, sample: Option<SampleRecord>) {
+        *hold(&self.sample) = sample.filter(|sample| sample.blob == self.blob);
     }
 
     /// The bytes of its blob.
@@ -232,15 +261,16 @@ pub(crate) fn open_indexes(
     known: Option<&Indexes>,
 ) -> Result<Indexes> {
     let mut indexes = Indexes::new();
-    let records = catalog::indexes(txn)?;
+    let (records, samples) = (catalog::indexes(txn)?, catalog::samples(txn)?);
     for segment in segments {
         let Some(record) = records.get(&segment.id()) else { continue };
         let place = catalog::blob(txn, record.blob)?;
         let index = match known.and_then(|known| known.get(&segment.id())) {
             // A damaged one may have been built anew, and moved to the same place.
             Some(same) if same.place == place && same.get().is_ok() => Arc::clone(same),
-            _ => Arc::new(SegmentIndex::open(txn, segment, metric, place)?),
+            _ => Arc::new(SegmentIndex::open(txn, segment, metric, (record.blob, place))?),
         };
+        index.set_sample(samples.get(&segment.id()).copied());
         indexes.insert(segment.id(), index);
     }
     Ok(indexes)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::memory::Component;
 use super::merge::{Allowance, MergeReport};
+use super::recall::is_worn;
 use super::snapshot::Blobs;
 use super::watch::Watch;
 use super::{Control, Store};
@@ -15,7 +16,7 @@ use crate::catalog::{self, SegmentIndexRecord, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::storage::{BlobDraft, BlobRecord, Container, Naming, Unnamed, hold};
+use crate::storage::{BlobDraft, BlobRecord, Container, Naming, Unnamed};
 use crate::vector::codes::{self, Width};
 use crate::vector::hnsw::{self, Codes, Params};
 use crate::vector::index::Recipe;
@@ -260,10 +261,10 @@ pub(super) fn due(blobs: &Blobs, means: &Means) -> u64 {
 /// What to build for a segment, if it has no sound index and should have one.
 fn wanted(blobs: &Blobs, id: u64, means: &Means) -> Option<(Arc<Segment>, Recipe, NonZero<usize>)> {
     let view = blobs.view();
-    let sample = hold(&blobs.store().inner.samples).get(&id).copied();
-    let is_sound = view.indexes.get(&id).is_some_and(|index| {
-        index.get().is_ok() && !sample.is_some_and(|sample| sample.is_worn(index.start()))
-    });
+    let is_sound = view
+        .indexes
+        .get(&id)
+        .is_some_and(|index| index.get().is_ok() && !index.sample().is_some_and(|sample| is_worn(&sample)));
     let segment = view.segments.iter().find(|segment| segment.id() == id && !is_sound)?;
     let (recipe, threads) = means.index_for(segment.count(), segment.dim()).ok()?;
     Some((Arc::clone(segment), recipe, threads))

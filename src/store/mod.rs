@@ -121,7 +121,6 @@ struct Inner {
     /// Ids of documents that were found.
     ids: Ids,
     /// What the last look at each index found.
-    samples: Mutex<recall::Samples>,
     memory: Arc<Accountant>,
     /// What embedding models were granted, from their first texts on.
     embedding: Mutex<Grant>,
@@ -176,7 +175,6 @@ impl Store {
             turns: Arc::default(),
             merging: Mutex::new(()),
             ids: Ids::default(),
-            samples: Mutex::default(),
             embedding: Mutex::new(memory.nothing(Component::Embedding)),
             memory,
             _catalog: catalog,

@@ -1,106 +1,120 @@
 //! Whether indexes still keep what was measured when they were built: a few of their rows are searched for.
 
-use std::collections::BTreeMap;
-
 use roaring::RoaringTreemap;
 
-use super::Control;
 use super::explain::Plan;
 use super::nearest::{ByIndex, Search, Used};
 use super::plan::SearchPath;
 use super::snapshot::Blobs;
+use super::{Control, Store};
+use crate::catalog::{self, SampleRecord};
 use crate::codec::{to_u64, to_usize};
 use crate::error::Result;
-use crate::storage::hold;
 use crate::vector::exact::{Query, Selection, scan};
 use crate::vector::hnsw::{Curve, PART_BYTES};
 use crate::vector::index::Recipe;
 use crate::vector::segment::Segment;
 use crate::vector::topk::TopK;
 
-/// The rows that are searched for.
-const QUERIES: u64 = 32;
+/// The rows that are searched for, and those where these leave it in doubt whether the recall has fallen.
+const QUERIES: [u64; 2] = [32, 256];
 /// What searches promise unless told otherwise; with it the index is looked at.
 const PROMISED: f32 = 0.95;
 /// An index whose recall has fallen so far below its promise is built anew.
 const FALLEN: f32 = 0.02;
-/// So many times its standard error, a recall may be too low by chance.
+/// So many times its standard error, a recall may be other than it is by chance.
 const ERRORS: f32 = 2.0;
 /// A segment is looked at again when one more in so many of its rows has died.
 const DEAD_PARTS: u64 = 10;
 
-/// What was found at the last look.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sample {
-    /// Where the index was.
-    start: u64,
-    dead: u64,
-    pub(super) recall: f32,
-    error: f32,
-    /// Whether the index before this one was worn, and its recall.
-    pub(super) before: Option<f32>,
+/// Whether an index of which this was found should be built anew. It is only once: what then is no better has no better.
+pub(super) fn is_worn(sample: &SampleRecord) -> bool {
+    sample.before.is_none() && sample.recall < PROMISED - FALLEN
 }
 
-impl Sample {
-    /// Whether this is of the index at that page, which should be built anew. It is only once: what then is no better has
-    /// no better.
-    pub(super) fn is_worn(&self, start: u64) -> bool {
-        self.start == start && self.before.is_none() && self.recall + ERRORS * self.error < PROMISED - FALLEN
+/// What to say of an index of which this was found.
+pub(super) fn note(sample: &SampleRecord) -> Option<String> {
+    if is_worn(sample) {
+        let recall = sample.recall;
+        return Some(format!(
+            "its recall has fallen to {recall:.2} where {PROMISED} is promised: it is built anew"
+        ));
     }
-
-    /// Whether it is of the index at that page.
-    pub(super) fn is_of(&self, start: u64) -> bool {
-        self.start == start
-    }
-
-    /// What to say of it.
-    pub(super) fn note(&self) -> Option<String> {
-        if self.is_worn(self.start) {
-            let recall = self.recall;
-            return Some(format!(
-                "its recall has fallen to {recall:.2} where {PROMISED} is promised: it is built anew"
-            ));
-        }
-        self.before.map(|recall| format!("built anew, because its recall had fallen to {recall:.2}"))
-    }
+    sample.before.map(|recall| format!("built anew, because its recall had fallen to {recall:.2}"))
 }
 
-/// Samples by the number of the segment.
-pub(super) type Samples = BTreeMap<u64, Sample>;
-
-/// Looks at each index that was not looked at since it was built, or since many of its rows died; returns whether one is worn.
+/// Looks at each index that was not looked at since it was built, or since many of its rows died, and keeps what it finds in
+/// the file; returns whether one is worn.
 ///
-/// Cost: 32 exact searches, in the caches, and as many by the index.
-pub(super) fn look(blobs: &Blobs, control: &Control) -> Result<bool> {
-    let (view, inner) = (blobs.view(), &blobs.store().inner);
-    hold(&inner.samples).retain(|id, _| view.segments.iter().any(|segment| segment.id() == *id));
+/// Cost: 32 exact searches, in the caches, and as many by the index; eight times as many in doubt. Durable: as any commit.
+pub(super) fn look(store: &Store, control: &Control) -> Result<bool> {
+    let snapshot = store.snapshot()?;
+    let before = catalog::samples(snapshot.txn())?;
+    let blobs = snapshot.into_blobs();
+    let view = blobs.view();
+    let mut found = Vec::new();
     for segment in view.segments.iter() {
         control.step("recall", 0, None)?;
         let Some(index) = view.indexes.get(&segment.id()) else { continue };
-        let (start, dead) = (index.start(), segment.dead_count(&view.dead));
-        let known = hold(&inner.samples).get(&segment.id()).copied();
-        let more = known.map(|known| dead.saturating_sub(known.dead));
-        let is_fresh = known.is_some_and(|known| known.start == start)
-            && more.is_some_and(|more| more < segment.count().div_ceil(DEAD_PARTS));
-        if is_fresh {
+        let dead = segment.dead_count(&view.dead);
+        let more = index.sample().map(|known| dead.saturating_sub(known.dead));
+        if more.is_some_and(|more| more < segment.count().div_ceil(DEAD_PARTS)) {
             continue;
         }
-        let before = known
-            .filter(|known| known.start != start)
-            .and_then(|known| if known.is_worn(known.start) { Some(known.recall) } else { known.before });
-        if let Some((recall, error)) = measure(blobs, segment, control)? {
-            hold(&inner.samples).insert(segment.id(), Sample { start, dead, recall, error, before });
+        let known = before.get(&segment.id()).filter(|known| known.blob != index.blob());
+        let before = known.and_then(|known| if is_worn(known) { Some(known.recall) } else { known.before });
+        if let Some(recall) = measure(&blobs, segment, control)? {
+            found.push((segment.id(), SampleRecord { blob: index.blob(), dead, recall, before }));
         }
     }
-    let samples = hold(&inner.samples);
-    Ok(view
-        .indexes
-        .iter()
-        .any(|(id, index)| samples.get(id).is_some_and(|sample| sample.is_worn(index.start()))))
+    keep(store, &found)?;
+    for (segment, sample) in found {
+        if let Some(index) = view.indexes.get(&segment) {
+            index.set_sample(Some(sample));
+        }
+    }
+    Ok(view.indexes.values().any(|index| index.sample().is_some_and(|sample| is_worn(&sample))))
 }
 
-/// The part of the ten nearest that the index of a segment finds, with its standard error; nothing where it promises none.
-fn measure(blobs: &Blobs, segment: &Segment, control: &Control) -> Result<Option<(f32, f32)>> {
+/// Writes what was found, unless an index is another by now.
+fn keep(store: &Store, found: &[(u64, SampleRecord)]) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let mut txn = store.write()?;
+    txn.change(|tables, state| {
+        let indexes = catalog::indexes(tables)?;
+        for (segment, sample) in found {
+            if indexes.get(segment).is_some_and(|index| index.blob == sample.blob) {
+                catalog::put_sample(tables, *segment, sample)?;
+                state.changed = true;
+            }
+        }
+        Ok(())
+    })?;
+    txn.commit().map(drop)
+}
+
+/// The part of the ten nearest that the index of a segment finds; nothing where it promises none.
+fn measure(blobs: &Blobs, segment: &Segment, control: &Control) -> Result<Option<f32>> {
+    let mut measured = None;
+    for queries in QUERIES {
+        let Some((recall, error)) = measure_by(blobs, segment, queries, control)? else { break };
+        measured = Some(recall);
+        if (recall - (PROMISED - FALLEN)).abs() > ERRORS * error {
+            break;
+        }
+    }
+    Ok(measured)
+}
+
+/// As [`measure`], by so many of its rows, with the standard error.
+fn measure_by(
+    blobs: &Blobs,
+    segment: &Segment,
+    queries: u64,
+    control: &Control,
+) -> Result<Option<(f32, f32)>> {
     let view = blobs.view();
     let Some(index) = view.indexes.get(&segment.id()) else { return Ok(None) };
     let Ok(opened) = index.get() else { return Ok(None) };
@@ -112,7 +126,7 @@ fn measure(blobs: &Blobs, segment: &Segment, control: &Control) -> Result<Option
         Recipe::Codes(_) => SearchPath::Codes,
     };
     let block = segment.block()?;
-    let step = (segment.count() / QUERIES).max(1);
+    let step = (segment.count() / queries).max(1);
     let live = (0..segment.count()).step_by(to_usize(step)).map(to_usize);
     let live = live.filter(|&position| !view.dead.contains(block.row(position)));
     // A vector that no query can be, as zero under cosine, is left out.

@@ -6,12 +6,12 @@ use super::indexing::{IndexKind, Means};
 use super::snapshot::Snapshot;
 use super::text::{self, TextView};
 use super::view::View;
-use super::{MemoryUse, Store};
+use super::{MemoryUse, Store, recall};
 use crate::codec::to_u64;
 use crate::embed::ModelIdentity;
 use crate::error::Result;
 use crate::metric::Metric;
-use crate::storage::{DATA_PAGE, FORMAT_NEWEST, Occupancy, PAGE_BYTES, hold};
+use crate::storage::{DATA_PAGE, FORMAT_NEWEST, Occupancy, PAGE_BYTES};
 use crate::text::Language;
 use crate::text::segment::Segment;
 use crate::vector::hnsw::Point;
@@ -195,7 +195,7 @@ fn text_stats(view: &View, text: &TextView) -> Result<TextStats> {
 fn segment_stats(snapshot: &Snapshot, segment: &VectorSegment, dead: u64, means: &Means) -> SegmentStats {
     let (id, rows, bytes) = (segment.id(), segment.count(), segment.bytes());
     let index = snapshot.view().indexes.get(&id);
-    let start = index.map(|index| index.start());
+    let sample = index.and_then(|index| index.sample());
     let stats = SegmentStats {
         id,
         rows,
@@ -214,10 +214,8 @@ fn segment_stats(snapshot: &Snapshot, segment: &VectorSegment, dead: u64, means:
                 RecallPoint { effort, recall, error, computed }
             };
             let recall = index.curve().points.iter().map(point).collect();
-            let sample = hold(&snapshot.store().inner.samples).get(&id).copied();
-            let sample = sample.filter(|sample| start.is_some_and(|start| sample.is_of(start)));
             let (sampled_recall, note) =
-                (sample.map(|sample| sample.recall), sample.and_then(|sample| sample.note()));
+                (sample.map(|sample| sample.recall), sample.and_then(|sample| recall::note(&sample)));
             SegmentStats { index: index.recipe().name(), recall, sampled_recall, note, ..stats }
         }
         Some(Err(damage)) => SegmentStats { note: Some(damage.to_string()), ..stats },

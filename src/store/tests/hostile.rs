@@ -3,6 +3,7 @@
 use std::num::NonZero;
 
 use super::*;
+use crate::catalog;
 use crate::codec::to_u64;
 use crate::storage::{BlobDraft, Naming};
 use crate::store::indexing::publish;
@@ -59,8 +60,11 @@ fn an_index_that_lies_costs_recall_and_no_more() {
 /// Links that are whole and lead nowhere near pass every check but a look at what is found.
 #[test]
 fn a_worn_index_is_noticed_and_built_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.vdb");
     let mut words = words_from(31);
-    let store = OpenOptions::new().index(IndexKind::Hnsw).tail_bytes_max(64 << 10).in_memory().unwrap();
+    let options = OpenOptions::new().index(IndexKind::Hnsw).tail_bytes_max(64 << 10);
+    let store = options.background(Background::None).create(&path).unwrap();
     let documents: Vec<_> =
         (0..ROWS).map(|n| Document::from_vector(vector(&mut words)).id(n.to_string())).collect();
     store.add(documents).unwrap();
@@ -81,15 +85,31 @@ fn a_worn_index_is_noticed_and_built_anew() {
     assert!(publish(&store, &container, &segment, draft).unwrap());
     drop(snapshot);
     assert_eq!(store.stats().unwrap().segments[0].note, None);
+    assert!(recall::look(&store, &Control::new()).unwrap());
+    let stats = |store: &Store| {
+        let segment = store.stats().unwrap().segments.remove(0);
+        (segment.sampled_recall.unwrap(), segment.note.unwrap())
+    };
+    let fallen = stats(&store);
+    assert!(fallen.0 < 0.5 && fallen.1.contains("it is built anew"), "{fallen:?}");
+    // Whoever opens the file sees it, too.
+    assert_eq!(stats(&OpenOptions::new().read_only(true).open(&path).unwrap()), fallen);
     assert_eq!(store.compact(&Control::new()).unwrap().indexes_built, 1);
     let query = Query::vector(vector(&mut words));
     let exact = store.search(&query.clone().exact()).unwrap();
     let found = store.search(&query).unwrap();
     assert!(found.iter().filter(|hit| exact.contains(hit)).count() >= 8);
     assert_eq!(store.compact(&Control::new()).unwrap().indexes_built, 0);
-    let after = store.stats().unwrap().segments.remove(0);
+    let after = stats(&store);
     assert!(
-        after.sampled_recall.unwrap() > 0.9 && after.note.clone().unwrap().contains("built anew"),
+        after.0 > 0.9 && after.1.starts_with("built anew, because its recall had fallen to 0."),
         "{after:?}"
     );
+    store.close().unwrap();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(stats(&store), after);
+    // With the segment goes what is known of it.
+    store.delete((0..ROWS).map(|n| n.to_string())).unwrap();
+    store.compact(&Control::new()).unwrap();
+    assert_eq!(catalog::samples(store.snapshot().unwrap().txn()).unwrap().len(), 0);
 }

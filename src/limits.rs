@@ -29,6 +29,8 @@ pub const SEGMENT_BYTES_MAX: usize = 1 << 30;
 pub(crate) const BULK_SEGMENT_TAILS: usize = 8;
 /// The documents of a call that are checked, embedded and written together.
 pub(crate) const BATCH_DOCUMENTS: usize = 512;
+/// Documents are read and written together until they have so many bytes.
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
 /// The memory of a compiled regular expression of a filter, in bytes; its lazy automaton may take as much again.
 pub const REGEX_BYTES_MAX: usize = 2 << 20;
 /// The fields of metadata that a store indexes. A document that brings another one is not indexed, and read instead.

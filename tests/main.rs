@@ -7,6 +7,7 @@
 mod allocator;
 mod api;
 mod bad_input;
+mod budget;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]

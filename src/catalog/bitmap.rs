@@ -10,8 +10,10 @@ use crate::error::{Error, Result};
 
 /// A block holds `1 << BLOCK_BITS` rows.
 const BLOCK_BITS: u32 = 16;
+/// The rows of a block.
+pub(crate) const BLOCK_ROWS: u64 = 1 << BLOCK_BITS;
 /// The last row of the first block.
-const BLOCK_LAST: u64 = (1 << BLOCK_BITS) - 1;
+const BLOCK_LAST: u64 = BLOCK_ROWS - 1;
 /// The most memory that a block takes, while it grows to that by doubling.
 pub(crate) const BLOCK_BYTES: u64 = (12 << 10) + 128;
 

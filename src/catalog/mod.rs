@@ -15,7 +15,7 @@ mod table;
 mod text;
 mod write;
 
-pub(crate) use bitmap::{BLOCK_BYTES, add_rows, load_rows, rows_bytes};
+pub(crate) use bitmap::{BLOCK_BYTES, BLOCK_ROWS, add_rows, load_rows, rows_bytes};
 pub(crate) use indexes::{drop_index, drop_orphans, indexes, put_index, put_sample, samples};
 pub(crate) use read::{ReadTxn, Rows};
 pub(crate) use record::{

@@ -1,13 +1,14 @@
 //! Verifying a store: whether what the catalog says is there, whole, and agrees.
 
-use std::collections::BTreeMap;
-
 use super::snapshot::{Snapshot, document_row};
 use super::{Control, Store, text};
 use crate::catalog::{self, Rows, Table};
 use crate::codec::{key_number, to_u64};
 use crate::error::{Error, Result};
 use crate::json;
+
+/// The rows between two steps of the control.
+const STEP_ROWS: u64 = 1024;
 
 /// How thoroughly to check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,12 +72,12 @@ pub(super) fn check(store: &Store, level: CheckLevel, control: &Control) -> Resu
     report.note(identity(&snapshot))?;
     let tables = check_tables(&snapshot, control, &mut report)?;
     if let Some(tables) = &tables {
-        let agreement = agree(&snapshot, tables);
+        let agreement = agree(&snapshot, tables, control);
         report.note(agreement)?;
     }
     if let Some(text) = &snapshot.view().text {
         let (deep, tally) = (level == CheckLevel::Deep, tables.as_ref().map(|tables| &tables.texts));
-        text::check(snapshot.view(), text, tally, deep, &mut |result| {
+        text::check(&snapshot, text, tally, deep, &mut |result| {
             control.step("check", report.objects, None)?;
             report.note(result)
         })?;
@@ -113,28 +114,27 @@ fn identity(snapshot: &Snapshot) -> Result<()> {
 }
 
 /// What the tables say, to be compared.
-#[derive(Default)]
 struct Tally {
-    /// First row -> id, parts.
-    documents: BTreeMap<u64, (String, u64)>,
+    documents: u64,
+    parts: u64,
     /// Rows that should have a vector.
     vectors: u64,
-    ids: BTreeMap<String, u64>,
+    ids: u64,
     tail: u64,
     texts: text::Tally,
 }
 
 /// Reads every row of every table; `None` when a table could not be read to its end.
 fn check_tables(snapshot: &Snapshot, control: &Control, report: &mut CheckReport) -> Result<Option<Tally>> {
-    let record = snapshot.view().text.as_ref().map(|text| &text.record);
-    let mut tally = Tally { texts: text::Tally::new(record), ..Tally::default() };
+    let texts = text::Tally::new(snapshot);
+    let mut tally = Tally { documents: 0, parts: 0, vectors: 0, ids: 0, tail: 0, texts };
     let mut whole = true;
     for table in Table::ALL {
         let (mut rows, mut bytes) = (0, 0);
         let scan = snapshot.txn().scan(table, &[], &mut |key, value| {
             rows += 1;
             bytes += to_u64(key.len() + value.len() + size_of::<u32>());
-            if rows % 1024 == 0 {
+            if rows % STEP_ROWS == 0 {
                 control.step("check", rows, None)?;
             }
             tally.row(table, key, value).map(|()| true)
@@ -156,13 +156,14 @@ impl Tally {
                     return Err(table.damage(key, "the metadata are no JSON object"));
                 }
                 self.vectors += to_u64(record.parts.iter().filter(|part| part.vector).count());
-                self.texts.document(row, &record);
-                self.documents.insert(row, (record.id, to_u64(record.parts.len())));
+                self.texts.document(row, &record)?;
+                self.documents += 1;
+                self.parts += to_u64(record.parts.len());
             }
             Table::Ids => {
-                let id = std::str::from_utf8(key).map_err(|_| table.damage(key, "the id is not UTF-8"))?;
-                let row = key_number(value).ok_or_else(|| table.damage(key, "value is no row number"))?;
-                self.ids.insert(id.to_owned(), row);
+                std::str::from_utf8(key).map_err(|_| table.damage(key, "the id is not UTF-8"))?;
+                key_number(value).ok_or_else(|| table.damage(key, "value is no row number"))?;
+                self.ids += 1;
             }
             Table::Tail => {
                 catalog::tail_row(key, value)?;
@@ -175,38 +176,41 @@ impl Tally {
     }
 }
 
-/// Compares what the tables say of the same things.
-fn agree(snapshot: &Snapshot, tally: &Tally) -> Result<()> {
-    let view = snapshot.view();
+/// Compares what the tables say of the same things. Reads the documents once more, and the row of each one's id.
+fn agree(snapshot: &Snapshot, tally: &Tally, control: &Control) -> Result<()> {
+    let (view, txn) = (snapshot.view(), snapshot.txn());
     let counters = &view.counters;
-    let disagree = |what: &str, expected: u64, found: u64| {
-        Err(Error::corrupt(what, 0, format!("{expected} expected, {found} found")))
-    };
-    let documents = to_u64(tally.documents.len());
-    if documents != counters.documents {
-        return disagree("number of documents", counters.documents, documents);
+    for (what, expected, found) in [
+        ("number of documents", counters.documents, tally.documents),
+        ("number of parts", counters.parts, tally.parts),
+        ("number of rows in the tail", counters.tail_rows, tally.tail),
+        ("number of ids", tally.documents, tally.ids),
+    ] {
+        same(what, expected, found)?;
     }
-    let parts = tally.documents.values().map(|(_, parts)| parts).sum();
-    if parts != counters.parts {
-        return disagree("number of parts", counters.parts, parts);
-    }
-    if tally.tail != counters.tail_rows {
-        return disagree("number of rows in the tail", counters.tail_rows, tally.tail);
-    }
-    if to_u64(tally.ids.len()) != documents {
-        return disagree("number of ids", documents, to_u64(tally.ids.len()));
-    }
-    let mut next = 0;
-    for (&row, (id, parts)) in &tally.documents {
-        if tally.ids.get(id) != Some(&row) {
-            return Err(Table::Ids.damage(id.as_bytes(), &format!("it does not lead to row {row}")));
+    let (mut done, mut next) = (0, 0);
+    txn.scan(Table::Documents, &[], &mut |key, value| {
+        done += 1;
+        if done % STEP_ROWS == 0 {
+            control.step("check", done, None)?;
         }
-        let end = row.saturating_add(*parts);
+        let (row, record) = document_row(key, value)?;
+        if catalog::id_row(txn, &record.id)? != Some(row) {
+            return Err(Table::Ids.damage(record.id.as_bytes(), &format!("it does not lead to row {row}")));
+        }
+        let end = row.saturating_add(to_u64(record.parts.len()));
         if row < next || end > counters.next_row || (row..end).any(|row| view.dead.contains(row)) {
-            return Err(Table::Documents.damage(&crate::codec::key(row), "its rows are dead or not its own"));
+            return Err(Table::Documents.damage(key, "its rows are dead or not its own"));
         }
         next = end;
+        Ok(true)
+    })?;
+    same("number of live vectors", tally.vectors, view.live_rows(txn)?)
+}
+
+fn same(what: &str, expected: u64, found: u64) -> Result<()> {
+    if expected == found {
+        return Ok(());
     }
-    let live = view.live_rows(snapshot.txn())?;
-    if live == tally.vectors { Ok(()) } else { disagree("number of live vectors", tally.vectors, live) }
+    Err(Error::corrupt(what, 0, format!("{expected} expected, {found} found")))
 }

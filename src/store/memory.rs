@@ -20,7 +20,7 @@ pub(super) enum Component {
     Tail,
     /// Outlines of vectors that have no index and are scanned again.
     Outlines,
-    /// Sets of rows: dead ones, continuations.
+    /// Sets of rows: dead ones, continuations, those that a check has found.
     Rows,
     /// What a write transaction collects, and the segments that it writes.
     Writing,

@@ -9,7 +9,7 @@ use super::{CheckLevel, Control, Damage, Snapshot, Store, WriteTxn, indexing};
 use crate::catalog::{self, DocumentRecord, Table, Tables};
 use crate::codec::{key, to_u64};
 use crate::error::{Error, Result};
-use crate::limits::BATCH_DOCUMENTS;
+use crate::limits::{BATCH_BYTES, BATCH_DOCUMENTS};
 use crate::storage::Run;
 
 /// Whether to repair, or only to tell what a repair would do.
@@ -115,8 +115,8 @@ impl Needs {
         let mut text = false;
         if let Some(index) = &view.text {
             text = !index.is_current();
-            let tally = text::Tally::read(snapshot, index)?;
-            text::check(view, index, Some(&tally), true, &mut |result| {
+            let tally = text::Tally::read(snapshot)?;
+            text::check(snapshot, index, Some(&tally), true, &mut |result| {
                 control.step("check", 0, None)?;
                 text |= is_damaged(result)?;
                 Ok(())
@@ -142,12 +142,13 @@ fn for_each_document(
 ) -> Result<()> {
     let (mut from, mut done) = (Some(Vec::new()), 0);
     while let Some(start) = from.take() {
-        let mut page = Vec::new();
+        let (mut page, mut bytes) = (Vec::new(), 0);
         tables.scan_all(Table::Documents, &start, &mut |row, value| {
-            if page.len() == BATCH_DOCUMENTS {
+            if page.len() == BATCH_DOCUMENTS || bytes >= BATCH_BYTES {
                 from = Some(row.to_vec());
                 return Ok(false);
             }
+            bytes += value.as_ref().map_or(0, |value| value.len());
             match value.and_then(|value| document_row(row, value)) {
                 Ok(document) => page.push(document),
                 Err(Error::Corrupt { .. } | Error::Version { .. }) => {}

@@ -18,15 +18,14 @@ use crate::codec::{key, to_u64, to_usize};
 use crate::document::{Document, Metadata};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::limits::BATCH_DOCUMENTS;
+use crate::limits::{BATCH_BYTES, BATCH_DOCUMENTS};
 use crate::metric::Metric;
 use crate::storage::{Container, Run};
 
 /// What a transaction takes besides what it is given, in bytes.
 const TXN_BYTES: u64 = 512 << 10;
-/// The documents that are checked and written together have so many bytes, ...
-const BATCH_BYTES: usize = 1 << 20;
-/// ... and take so many times that, with their records and the pages of the catalog that these fill.
+/// Documents that are checked and written together take so many times their bytes, with their records and the pages of the catalog that
+/// these fill.
 const BATCH_TIMES: usize = 4;
 /// What the report keeps of a document besides its id, in bytes.
 const REPORT_BYTES: usize = 64;

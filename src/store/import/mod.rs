@@ -17,7 +17,7 @@ use super::{ConflictPolicy, Control, Snapshot, Store, WriteTxn};
 use crate::codec::{to_u64, to_usize};
 use crate::document::{Document, JsonFields};
 use crate::error::{Error, Result};
-use crate::limits::LINE_BYTES_MAX;
+use crate::limits::{BATCH_BYTES, LINE_BYTES_MAX};
 
 /// A batch becomes durable after so long, or after so many documents.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
@@ -25,7 +25,6 @@ const COMMIT_DOCUMENTS: u64 = 20_000;
 /// Documents checked and written together; fewer when each has to be embedded, and when they are large.
 const BATCH: usize = 512;
 const BATCH_TO_EMBED: usize = 64;
-const BATCH_BYTES: usize = 1 << 20;
 /// What a batch takes for each of its bytes: as it was read, and as it is added.
 const BATCH_TIMES: u64 = 3;
 /// What reading takes besides, in bytes.

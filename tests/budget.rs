@@ -1,0 +1,74 @@
+//! The memory budget of what looks at many documents: whatever it keeps of each is granted, and refused where it does not fit.
+//!
+//! Other tests allocate in the same process, so each case runs in a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use vdb::limits::MEMORY_BUDGET_MIN;
+use vdb::{Background, CheckLevel, Control, Document, Durability, OpenOptions, RepairMode, Store};
+
+use crate::allocator;
+
+const CASE: &str = "VDB_TEST_BUDGET_CASE";
+const DOCUMENTS: u32 = 40_000;
+
+fn options(budget: u64) -> OpenOptions {
+    OpenOptions::new().memory_budget(budget).durability(Durability::Process).background(Background::None)
+}
+
+/// A store of many small documents, each with values of its own.
+fn many(directory: &Path) -> PathBuf {
+    let path = directory.join("many.vdb");
+    let store = options(1 << 30).create(&path).unwrap();
+    let document = |n: u32| {
+        let metadata = format!(r#"{{"name":"the name of the document of number {n}","tens":{}}}"#, n / 10);
+        Document::new("word").id(format!("{n:0>500}")).metadata_json(&metadata).unwrap()
+    };
+    store.add((0..DOCUMENTS).map(document)).unwrap();
+    store.close().unwrap();
+    path
+}
+
+/// What `work` takes, with a budget of the least that is allowed, is no more than was granted.
+fn fits(what: &str, path: &Path, work: impl FnOnce(&Store)) {
+    let start = allocator::begin();
+    let store = options(MEMORY_BUDGET_MIN).open(path).unwrap();
+    work(&store);
+    let (actual, memory) = (u64::try_from(allocator::peak_since(start)).unwrap(), store.memory());
+    assert!(actual <= memory.peak && memory.peak <= memory.budget, "{what}: {actual} allocated, {memory:?}");
+    store.close().unwrap();
+}
+
+fn check(directory: &Path) {
+    let path = many(directory);
+    fits("check", &path, |store| {
+        assert!(store.check(CheckLevel::Deep, &Control::new()).unwrap().is_ok());
+    });
+    fits("repair", &path, |store| {
+        let report = store.repair(RepairMode::Repair, &Control::new()).unwrap();
+        assert_eq!((report.documents, report.found.len()), (DOCUMENTS.into(), 0));
+    });
+}
+
+/// Started by the parent with the name of a case.
+#[test]
+fn one_case() {
+    let directory = tempfile::tempdir().unwrap();
+    if std::env::var(CASE).as_deref() == Ok("check") {
+        check(directory.path());
+    }
+}
+
+fn run(case: &str) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "budget::one_case", "--nocapture"]).env(CASE, case);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{case}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}
+
+#[test]
+fn a_check_keeps_nothing_of_each_document() {
+    run("check");
+}

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use vdb::limits::MEMORY_BUDGET_MIN;
-use vdb::{Background, CheckLevel, Control, Document, Durability, OpenOptions, RepairMode, Store};
+use vdb::{
+    Background, CheckLevel, Control, Document, Durability, Filter, Metadata, OpenOptions, RepairMode, Store,
+};
 
 use crate::allocator;
 
@@ -51,12 +53,33 @@ fn check(directory: &Path) {
     });
 }
 
+fn changes(directory: &Path) {
+    let path = many(directory);
+    let filter = Filter::field("tens").gte(0);
+    fits("update", &path, |store| {
+        let more = Metadata::from_json(r#"{"more":1}"#).unwrap();
+        let mut txn = store.write().unwrap();
+        assert_eq!(txn.update_metadata_where(&filter, &more).unwrap(), u64::from(DOCUMENTS));
+        txn.commit().unwrap();
+        assert_eq!(store.snapshot().unwrap().count_where(&Filter::field("more").eq(1)).unwrap(), 40_000);
+    });
+    fits("delete", &path, |store| {
+        let mut txn = store.write().unwrap();
+        assert_eq!(txn.delete_where(&filter).unwrap().deleted, u64::from(DOCUMENTS));
+        txn.commit().unwrap();
+        assert_eq!(store.count().unwrap(), 0);
+        assert!(store.check(CheckLevel::Deep, &Control::new()).unwrap().is_ok());
+    });
+}
+
 /// Started by the parent with the name of a case.
 #[test]
 fn one_case() {
     let directory = tempfile::tempdir().unwrap();
-    if std::env::var(CASE).as_deref() == Ok("check") {
-        check(directory.path());
+    match std::env::var(CASE).as_deref() {
+        Ok("check") => check(directory.path()),
+        Ok("changes") => changes(directory.path()),
+        _ => {}
     }
 }
 
@@ -71,4 +94,9 @@ fn run(case: &str) {
 #[test]
 fn a_check_keeps_nothing_of_each_document() {
     run("check");
+}
+
+#[test]
+fn what_matches_is_changed_without_a_list_of_ids() {
+    run("changes");
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Store;
 use super::vectors::NewVectors;
-use super::write::{ConflictPolicy, TxnState, WriteTxn, fresh_id};
+use super::write::{ConflictPolicy, TxnState, WriteTxn, fresh_id, record};
 use crate::catalog::{self, DocumentRecord, PartRecord, Table, Tables};
 use crate::codec::{key, to_u64};
 use crate::document::{Document, Part};
@@ -184,7 +184,7 @@ impl TxnState {
     fn insert(&mut self, tables: &mut Tables<'_>, ready: Ready) -> Result<()> {
         match catalog::id_row(tables, &ready.id)? {
             Some(old) => {
-                self.remove(tables, &ready.id, old)?;
+                self.remove(tables, &ready.id, old, &record(tables, old)?)?;
                 if old >= self.first_row {
                     self.report.duplicates.push(ready.id.clone());
                 } else {

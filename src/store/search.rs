@@ -10,9 +10,9 @@ use super::memory::{Component, Grant};
 use super::nearest::{Search, nearest};
 use super::query::{Diversity, Query};
 use super::request::Request;
+use super::selection;
 use super::snapshot::Snapshot;
 use super::weight::weigh;
-use crate::catalog::BLOCK_BYTES;
 use crate::error::{Error, Result};
 use crate::fusion::{Fused, SCALE_DEPTH, Scale, fuse};
 use crate::metric::Metric;
@@ -23,11 +23,6 @@ use crate::vector::topk::Best;
 
 /// When too few documents have the cosine that is wanted, so many times as many are ranked.
 const MORE: usize = 4;
-
-/// The sets of rows that a filter, or a query text, needs at once.
-const ROW_SETS: u64 = 4;
-/// The rows of a block of such a set.
-const BLOCK_ROWS: u64 = 1 << 16;
 
 /// A document on one side: the place of its snapshot, and how good it is there.
 type Placed = (usize, Best);
@@ -100,10 +95,8 @@ impl Searcher<'_> {
         for (source, snapshot) in self.snapshots.iter().enumerate() {
             let started = Instant::now();
             let words = self.request.words.get(source).filter(|words| words.has_conditions());
-            let sets =
-                [self.query.filter.is_some(), words.is_some()].map(|is_asked| u64::from(is_asked) * ROW_SETS);
-            let blocks = snapshot.view().counters.next_row / BLOCK_ROWS + 1;
-            let needs = sets.iter().sum::<u64>() * blocks.saturating_mul(BLOCK_BYTES);
+            let asked = u64::from(self.query.filter.is_some()) + u64::from(words.is_some());
+            let needs = asked.saturating_mul(selection::bytes(snapshot.view().counters.next_row));
             let accountant = snapshot.store().accountant();
             self.grants.push(accountant.grant(Component::Queries, "a search with a filter", needs)?);
             let mut allowed = None;

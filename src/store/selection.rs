@@ -7,9 +7,17 @@ use std::ops::ControlFlow;
 use roaring::RoaringTreemap;
 
 use super::probe::{Probe, Verdict};
-use crate::catalog::{self, FieldRecord, Rows, index};
+use crate::catalog::{self, BLOCK_BYTES, BLOCK_ROWS, FieldRecord, Rows, index};
 use crate::error::Result;
 use crate::filter::{Filter, Literal, Node, Subject, Test};
+
+/// The sets of rows that a filter, or a query text, needs at once.
+const ROW_SETS: u64 = 4;
+
+/// The most memory that these take in a store with so many rows, in bytes.
+pub(super) fn bytes(next_row: u64) -> u64 {
+    (ROW_SETS * BLOCK_BYTES).saturating_mul(next_row / BLOCK_ROWS + 1)
+}
 
 /// The documents that a filter selects, by their first rows.
 #[derive(Clone, Debug)]

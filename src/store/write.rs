@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::memory::{Accountant, Component, Grant};
 use super::selection;
-use super::snapshot::{document, for_each_selected};
+use super::snapshot::for_each_selected;
 use super::text::NewText;
 use super::turns::Turn;
 use super::vectors::NewVectors;
@@ -259,7 +259,7 @@ impl WriteTxn {
                 let id = id.as_ref();
                 match catalog::id_row(tables, id)? {
                     Some(row) => {
-                        state.remove(tables, id, row)?;
+                        state.remove(tables, id, row, &record(tables, row)?)?;
                         report.deleted += 1;
                     }
                     None => report.missing.push(id.to_owned()),
@@ -275,20 +275,30 @@ impl WriteTxn {
     /// # Errors
     /// `Corrupt`, `Io`.
     pub fn delete_where(&mut self, filter: &Filter) -> Result<DeleteReport> {
-        let ids = self.matching_ids(filter)?;
-        self.delete(ids)
+        let (rows, _sets) = self.matching(filter)?;
+        self.change(|tables, state| {
+            for row in &rows {
+                let record = record(tables, row)?;
+                state.remove(tables, &record.id, row, &record)?;
+            }
+            state.report.deleted += rows.len();
+            Ok(DeleteReport { deleted: rows.len(), missing: Vec::new() })
+        })
     }
 
-    fn matching_ids(&mut self, filter: &Filter) -> Result<Vec<String>> {
+    /// The first rows of the documents that match, and the memory of sets of rows.
+    fn matching(&mut self, filter: &Filter) -> Result<(RoaringTreemap, Grant)> {
         self.change(|tables, state| {
             state.index.write(tables)?;
+            let needs = selection::bytes(state.counters.next_row);
+            let sets = state.memory.grant(Component::Writing, "changing the documents that match", needs)?;
             let selection = selection::select(tables, &|| state.first_rows(tables), filter)?;
-            let mut ids = Vec::new();
-            for_each_selected(tables, filter, &selection, 0, &mut |_, record| {
-                ids.push(record.id);
+            let mut rows = RoaringTreemap::new();
+            for_each_selected(tables, filter, &selection, 0, &mut |row, _| {
+                rows.insert(row);
                 Ok(true)
             })?;
-            Ok(ids)
+            Ok((rows, sets))
         })
     }
 
@@ -297,11 +307,8 @@ impl WriteTxn {
     /// # Errors
     /// `NotFound`; `Limit` when the metadata grow too long.
     pub fn update_metadata(&mut self, id: &str, patch: &Metadata) -> Result<&mut Self> {
-        self.edit(id, |record| {
-            let patched = Metadata::stored(std::mem::take(&mut record.metadata)).patch(patch)?;
-            patched.as_json().clone_into(&mut record.metadata);
-            Ok(())
-        })
+        let row = self.row(id)?;
+        self.edit(row, |metadata| metadata.patch(patch))
     }
 
     /// Replaces the metadata of one document; its text and vectors stay.
@@ -309,10 +316,8 @@ impl WriteTxn {
     /// # Errors
     /// `NotFound`.
     pub fn replace_metadata(&mut self, id: &str, metadata: &Metadata) -> Result<&mut Self> {
-        self.edit(id, |record| {
-            metadata.as_json().clone_into(&mut record.metadata);
-            Ok(())
-        })
+        let row = self.row(id)?;
+        self.edit(row, |_| Ok(metadata.clone()))
     }
 
     /// Merge-patches the metadata of the documents that match; returns how many. Cost: as
@@ -321,11 +326,11 @@ impl WriteTxn {
     /// # Errors
     /// As [`WriteTxn::update_metadata`].
     pub fn update_metadata_where(&mut self, filter: &Filter, patch: &Metadata) -> Result<u64> {
-        let ids = self.matching_ids(filter)?;
-        for id in &ids {
-            self.update_metadata(id, patch)?;
+        let (rows, _sets) = self.matching(filter)?;
+        for row in &rows {
+            self.edit(row, |metadata| metadata.patch(patch))?;
         }
-        Ok(to_u64(ids.len()))
+        Ok(rows.len())
     }
 
     /// Replaces the text of one document, which is embedded anew; its metadata stay.
@@ -333,10 +338,8 @@ impl WriteTxn {
     /// # Errors
     /// `NotFound`; as [`WriteTxn::add`].
     pub fn update_text(&mut self, id: &str, text: impl Into<String>) -> Result<&mut Self> {
-        let metadata = self.change(|tables, _| {
-            let row = catalog::id_row(tables, id)?.ok_or_else(|| missing(id))?;
-            Ok(document(record(tables, row)?).metadata_ref().clone())
-        })?;
+        let row = self.row(id)?;
+        let metadata = self.change(|tables, _| Ok(Metadata::stored(record(tables, row)?.metadata)))?;
         let policy = std::mem::replace(&mut self.policy, ConflictPolicy::Replace);
         let result = self.add([Document::new(text).id(id).with_metadata(metadata)]).map(drop);
         self.policy = policy;
@@ -344,17 +347,17 @@ impl WriteTxn {
         Ok(self)
     }
 
-    fn edit(
-        &mut self,
-        id: &str,
-        change: impl FnOnce(&mut DocumentRecord) -> Result<()>,
-    ) -> Result<&mut Self> {
+    /// The first row of a document.
+    fn row(&mut self, id: &str) -> Result<u64> {
+        self.change(|tables, _| catalog::id_row(tables, id)?.ok_or_else(|| missing(id)))
+    }
+
+    fn edit(&mut self, row: u64, change: impl FnOnce(Metadata) -> Result<Metadata>) -> Result<&mut Self> {
         self.change(|tables, state| {
-            let row = catalog::id_row(tables, id)?.ok_or_else(|| missing(id))?;
             let mut record = record(tables, row)?;
-            let before = record.metadata.clone();
-            change(&mut record)?;
-            state.index.replace(tables, row, &before, &record.metadata)?;
+            let changed = change(Metadata::stored(record.metadata.clone()))?;
+            state.index.replace(tables, row, &record.metadata, changed.as_json())?;
+            changed.as_json().clone_into(&mut record.metadata);
             tables.put_record(Table::Documents, &key(row), &record)?;
             state.report.updated += 1;
             state.changed = true;
@@ -414,7 +417,8 @@ fn missing(id: &str) -> Error {
     Error::NotFound { what: "document", name: id.to_owned() }
 }
 
-fn record(tables: &Tables<'_>, row: u64) -> Result<DocumentRecord> {
+/// The document whose first row is `row`, which must exist.
+pub(super) fn record(tables: &Tables<'_>, row: u64) -> Result<DocumentRecord> {
     tables
         .find(Table::Documents, &key(row))?
         .ok_or_else(|| Table::Documents.damage(&key(row), "the row is missing"))
@@ -432,12 +436,17 @@ impl TxnState {
     }
 
     /// Removes the document `id`, whose first row is `row`.
-    pub(super) fn remove(&mut self, tables: &mut Tables<'_>, id: &str, row: u64) -> Result<()> {
-        let record = record(tables, row)?;
+    pub(super) fn remove(
+        &mut self,
+        tables: &mut Tables<'_>,
+        id: &str,
+        row: u64,
+        record: &DocumentRecord,
+    ) -> Result<()> {
         let parts = to_u64(record.parts.len());
         self.index.remove(tables, row, &record.metadata)?;
         if let Some(text) = &mut self.text {
-            text.removed(row, &record);
+            text.removed(row, record);
         }
         for (n, _) in record.parts.iter().enumerate().filter(|(_, part)| part.vector) {
             // What is not in a segment yet need not get into one.

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use vdb::limits::MEMORY_BUDGET_MIN;
 use vdb::{
-    Background, CheckLevel, Control, Document, Durability, Filter, Metadata, OpenOptions, RepairMode, Store,
+    Background, CheckLevel, Control, Document, Durability, Filter, Metadata, OpenOptions, RepairMode,
+    SortOrder, Store,
 };
 
 use crate::allocator;
@@ -53,6 +54,36 @@ fn check(directory: &Path) {
     });
 }
 
+fn fields(directory: &Path) {
+    let path = many(directory);
+    fits("count", &path, |store| {
+        let counts = store.snapshot().unwrap().count_by("name", &Filter::all()).unwrap();
+        assert_eq!(counts.len(), DOCUMENTS as usize);
+    });
+    for order in [SortOrder::Ascending, SortOrder::Descending] {
+        fits("sort", &path, |store| {
+            let snapshot = store.snapshot().unwrap();
+            let mut documents = snapshot.documents().sort("tens", order);
+            assert!(documents.next().unwrap().is_ok());
+            assert!(queries(store) >= u64::from(DOCUMENTS) * 8, "{:?}", store.memory());
+            assert_eq!(documents.count(), DOCUMENTS as usize - 1);
+            drop(snapshot);
+        });
+    }
+    fits("filter", &path, |store| {
+        let filter = Filter::field("tens").gte(10);
+        let snapshot = store.snapshot().unwrap();
+        let mut documents = snapshot.documents().filter(&filter);
+        assert!(documents.next().unwrap().is_ok() && queries(store) > 0);
+        assert_eq!(documents.count(), DOCUMENTS as usize - 101);
+    });
+}
+
+/// What is granted for queries now.
+fn queries(store: &Store) -> u64 {
+    store.memory().components.iter().find(|share| share.component == "queries").unwrap().bytes
+}
+
 fn changes(directory: &Path) {
     let path = many(directory);
     let filter = Filter::field("tens").gte(0);
@@ -78,6 +109,7 @@ fn one_case() {
     let directory = tempfile::tempdir().unwrap();
     match std::env::var(CASE).as_deref() {
         Ok("check") => check(directory.path()),
+        Ok("fields") => fields(directory.path()),
         Ok("changes") => changes(directory.path()),
         _ => {}
     }
@@ -94,6 +126,11 @@ fn run(case: &str) {
 #[test]
 fn a_check_keeps_nothing_of_each_document() {
     run("check");
+}
+
+#[test]
+fn lists_of_values_and_of_documents_are_granted() {
+    run("fields");
 }
 
 #[test]

@@ -235,6 +235,12 @@ fn body(bytes: &[u8]) -> Result<&[u8]> {
 }
 
 impl DocumentRecord {
+    /// What it takes in memory besides its struct.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = self.text.as_ref().map_or(0, String::len);
+        self.id.len() + text + self.metadata.len() + self.parts.len() * size_of::<PartRecord>()
+    }
+
     /// The id of a document as stored, without a copy of the rest.
     pub(crate) fn id_of(bytes: &[u8]) -> Result<String> {
         let document = rkyv::access::<ArchivedDocumentRecord, RkyvError>(body(bytes)?);

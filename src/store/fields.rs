@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use roaring::RoaringTreemap;
 
-use super::selection::Selection;
+use super::memory::{Component, Grant};
+use super::selection::{self, Selection};
 use super::snapshot::{Snapshot, for_each_selected};
-use crate::catalog::{Table, index};
-use crate::codec::key;
+use crate::catalog::{BLOCK_ROWS, Table, index};
+use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::filter::value::{self, Type};
 use crate::filter::{self, Filter, Literal};
@@ -55,6 +56,16 @@ pub enum SortOrder {
     Descending,
 }
 
+/// What a field of documents that the index does not have takes, or a value of theirs, besides its name or key; in bytes.
+const VALUE_BYTES: usize = 1 << 10;
+/// What a row takes in the set of such a value, and a block of rows.
+const ROW_BYTES: usize = 8;
+const BLOCK_BYTES: usize = 128;
+/// What a value takes that is longer than the keys of the index, besides twice its length.
+const WHOLE_BYTES: usize = 512;
+/// What a value takes in a list that grows by a quarter, while that is copied or sorted.
+const LISTED_BYTES: usize = size_of::<ValueCount>() * 9 / 4;
+
 /// Values and documents that the index does not have: key of the value -> first rows.
 type Values = BTreeMap<Vec<u8>, RoaringTreemap>;
 
@@ -64,7 +75,11 @@ impl Snapshot {
     /// # Errors
     /// `Corrupt`, `Io`.
     pub fn fields(&self) -> Result<Vec<FieldStats>> {
-        let mut unindexed = self.unindexed(None)?;
+        const WHAT: &str = "the fields of so many documents";
+        // Of the documents of each type, of all, and of what is made of these.
+        let _sets = [(); 3].map(|()| self.sets(WHAT)).into_iter().collect::<Result<Vec<_>>>()?;
+        let mut grant = self.store().accountant().nothing(Component::Queries);
+        let mut unindexed = self.unindexed(None, WHAT, &mut grant)?;
         for (name, _) in index::fields(self.txn())? {
             unindexed.entry(name).or_default();
         }
@@ -103,14 +118,17 @@ impl Snapshot {
 
     /// The values of a field, and of how many documents each is, among those that match; the most frequent first, equally
     /// frequent ones in the order of filters. Documents without a scalar value are in none. Cost: the postings of the
-    /// field, and what [`Snapshot::count_where`] costs.
+    /// field, and what [`Snapshot::count_where`] costs. Memory: that of the list.
     ///
     /// # Errors
-    /// `Invalid` for a name that begins with `$`; `Filter`, `Corrupt`, `Io`.
+    /// `Invalid` for a name that begins with `$`; `Filter`, `Corrupt`, `Io`; `Memory` for more values than fit into the budget.
     pub fn count_by(&self, field: &str, filter: &Filter) -> Result<Vec<ValueCount>> {
+        const WHAT: &str = "counting by so many values";
         require_name(field)?;
+        let _sets = self.sets(WHAT)?;
+        let mut grant = self.store().accountant().nothing(Component::Queries);
         let matching = if filter.is_empty() { None } else { Some(self.matching_documents(filter)?) };
-        let unindexed = self.unindexed(Some(field))?.remove(field).unwrap_or_default();
+        let unindexed = self.unindexed(Some(field), WHAT, &mut grant)?.remove(field).unwrap_or_default();
         let mut counts = Vec::new();
         self.for_each_value(field, &unindexed, &mut |key, mut rows| {
             if let Some(matching) = &matching {
@@ -118,11 +136,20 @@ impl Snapshot {
             }
             match value::to_json(key) {
                 _ if rows.is_empty() => {}
-                Some(value) => counts.push(ValueCount { value, count: rows.len() }),
+                Some(value) => {
+                    grant.grow(WHAT, to_u64(LISTED_BYTES + value.capacity()))?;
+                    if counts.len() == counts.capacity() {
+                        counts.reserve_exact(counts.len() / 4 + 1);
+                    }
+                    counts.push(ValueCount { value, count: rows.len() });
+                }
                 None if value::is_cut(key) => {
                     let mut whole: BTreeMap<Literal, ValueCount> = BTreeMap::new();
                     for row in rows {
                         for (literal, value) in self.whole_values(row, field, key)? {
+                            if !whole.contains_key(&literal) {
+                                grant.grow(WHAT, to_u64(WHOLE_BYTES + 2 * value.len()))?;
+                            }
                             whole.entry(literal).or_insert(ValueCount { value, count: 0 }).count += 1;
                         }
                     }
@@ -149,44 +176,48 @@ impl Snapshot {
 
     /// The first rows of the documents that match, by the value of a field: null, booleans, numbers, strings; equal ones
     /// and, at the end, those without a scalar value in the order in which they were added.
-    pub(super) fn sorted(&self, field: &str, order: SortOrder, filter: &Filter) -> Result<Vec<u64>> {
+    pub(super) fn sorted(&self, field: &str, order: SortOrder, filter: &Filter) -> Result<Sorted> {
         require_name(field)?;
+        let _sets = self.sets(Sorted::WHAT)?;
         let matching =
             if filter.is_empty() { self.view().first_rows() } else { self.matching_documents(filter)? };
-        let unindexed = self.unindexed(Some(field))?.remove(field).unwrap_or_default();
-        // One value after the other, and where each ends. A document of several values is there several times.
-        let (mut rows, mut ends) = (Vec::new(), Vec::new());
-        self.for_each_value(field, &unindexed, &mut |key, found| {
-            let found = found & &matching;
+        let mut grant = self.store().accountant().nothing(Component::Queries);
+        let unindexed =
+            self.unindexed(Some(field), Sorted::WHAT, &mut grant)?.remove(field).unwrap_or_default();
+        let rows = self.store().accountant().nothing(Component::Queries);
+        let mut sorted = Sorted { rows: Vec::new(), left: matching, order, grant: rows };
+        sorted.make_room(to_usize(sorted.left.len()))?;
+        self.for_each_value(field, &unindexed, &mut |key, mut found| {
             if value::type_of(key) == Type::Other {
                 return Ok(());
             }
+            found &= &sorted.left;
             if !value::is_cut(key) {
-                rows.extend(found);
-                ends.push(rows.len());
-                return Ok(());
+                return sorted.equal(found.iter());
             }
-            let mut whole: BTreeMap<Literal, Vec<u64>> = BTreeMap::new();
+            let before = grant.bytes();
+            let mut whole: BTreeMap<Literal, RoaringTreemap> = BTreeMap::new();
             for row in found {
-                for (literal, _) in self.whole_values(row, field, key)? {
-                    whole.entry(literal).or_default().push(row);
+                for (literal, value) in self.whole_values(row, field, key)? {
+                    let needs = set_bytes(whole.get(&literal), 2 * value.len(), row);
+                    grant.grow(Sorted::WHAT, to_u64(needs))?;
+                    whole.entry(literal).or_default().insert(row);
                 }
             }
-            for equal in whole.into_values() {
-                rows.extend(equal);
-                ends.push(rows.len());
+            for equal in whole.values() {
+                sorted.equal(equal.iter())?;
             }
-            Ok(())
+            drop(whole);
+            grant.resize(Sorted::WHAT, before)
         })?;
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let mut values: Vec<_> = starts.zip(&ends).filter_map(|(start, &end)| rows.get(start..end)).collect();
-        if order == SortOrder::Descending {
-            values.reverse();
-        }
-        let mut left = matching;
-        let mut sorted: Vec<u64> = values.concat().into_iter().filter(|&row| left.remove(row)).collect();
-        sorted.extend(left);
+        sorted.finish();
         Ok(sorted)
+    }
+
+    /// The memory of the sets of rows that are needed at once.
+    pub(super) fn sets(&self, what: &str) -> Result<Grant> {
+        let needs = selection::bytes(self.view().counters.next_row);
+        self.store().accountant().grant(Component::Queries, what, needs)
     }
 
     /// The values of a document that have this key, whole.
@@ -198,8 +229,13 @@ impl Snapshot {
         Ok(of_key.filter_map(|&json| Some((Literal::read(json)?, json.to_owned()))).collect())
     }
 
-    /// The values of the documents that the index does not have: of all fields, or of one.
-    fn unindexed(&self, field: Option<&str>) -> Result<BTreeMap<String, Values>> {
+    /// The values of the documents that the index does not have: of all fields, or of one. Their memory is granted for `what`.
+    fn unindexed(
+        &self,
+        field: Option<&str>,
+        what: &str,
+        grant: &mut Grant,
+    ) -> Result<BTreeMap<String, Values>> {
         let mut fields: BTreeMap<String, Values> = BTreeMap::new();
         let selection = match index::index(self.txn())? {
             None => Selection::Scan,
@@ -210,6 +246,10 @@ impl Snapshot {
             let entries = filter::all_entries(&record.metadata)
                 .map_err(|fault| Table::Documents.damage(&key(row), &fault.reason))?;
             for entry in entries.into_iter().filter(|entry| field.is_none_or(|field| field == entry.field)) {
+                let values = fields.get(&entry.field);
+                let of_field = if values.is_none() { VALUE_BYTES + entry.field.len() } else { 0 };
+                let rows = values.and_then(|values| values.get(&entry.key));
+                grant.grow(what, to_u64(of_field + set_bytes(rows, entry.key.len(), row)))?;
                 fields.entry(entry.field).or_default().entry(entry.key).or_default().insert(row);
             }
             Ok(true)
@@ -251,6 +291,63 @@ impl Snapshot {
             visit(key, rows.clone())?;
         }
         Ok(())
+    }
+}
+
+/// What a row adds to the set of a value, of which there is none before its first row; rows come in order.
+fn set_bytes(rows: Option<&RoaringTreemap>, key_bytes: usize, row: u64) -> usize {
+    match rows.and_then(RoaringTreemap::max) {
+        None => VALUE_BYTES + key_bytes,
+        Some(last) if last / BLOCK_ROWS != row / BLOCK_ROWS => BLOCK_BYTES,
+        Some(_) => ROW_BYTES,
+    }
+}
+
+/// First rows of documents in the order of a list.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    pub(super) rows: Vec<u64>,
+    /// Those that are not in their place yet.
+    left: RoaringTreemap,
+    order: SortOrder,
+    grant: Grant,
+}
+
+impl Sorted {
+    const WHAT: &str = "sorting so many documents";
+
+    /// Takes the documents of the next value, ascending. A document of several values comes several times: of a descending list the last
+    /// counts, so they are kept, all in reverse.
+    fn equal(&mut self, rows: impl DoubleEndedIterator<Item = u64>) -> Result<()> {
+        match self.order {
+            SortOrder::Ascending => self.rows.extend(rows.filter(|&row| self.left.remove(row))),
+            SortOrder::Descending => {
+                for row in rows.rev() {
+                    if self.rows.len() == self.rows.capacity() {
+                        self.make_room(self.rows.len())?;
+                    }
+                    self.rows.push(row);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for more rows. While the list grows, it is there twice.
+    fn make_room(&mut self, rows: usize) -> Result<()> {
+        let bytes = to_u64((self.rows.len() + rows).saturating_mul(size_of::<u64>()));
+        self.grant.grow(Self::WHAT, bytes)?;
+        self.rows.reserve_exact(rows);
+        self.grant.resize(Self::WHAT, bytes)
+    }
+
+    /// Puts the documents without a value at the end.
+    fn finish(&mut self) {
+        if self.order == SortOrder::Descending {
+            self.rows.reverse();
+            self.rows.retain(|&row| self.left.remove(row));
+        }
+        self.rows.extend(std::mem::take(&mut self.left));
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) enum Component {
     Indexing,
     /// Graphs that are open, and what searches of them need.
     Graphs,
-    /// What a search needs besides.
+    /// What a search needs besides, its hits, and lists of values or of documents.
     Queries,
     /// Embedding models.
     Embedding,
@@ -215,6 +215,11 @@ pub(super) struct Grant {
 }
 
 impl Grant {
+    /// What is granted.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Grants more.
     ///
     /// # Errors

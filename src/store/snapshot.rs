@@ -6,7 +6,8 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use super::Store;
-use super::fields::SortOrder;
+use super::fields::{SortOrder, Sorted};
+use super::memory::Grant;
 use super::selection::{self, Selection};
 use super::view::View;
 use crate::catalog::{self, DocumentRecord, ReadTxn, Record, Rows, Table};
@@ -14,9 +15,10 @@ use crate::codec::{key, key_number, to_u64, to_usize};
 use crate::document::{Document, Metadata, Part};
 use crate::error::{Error, Result};
 use crate::filter::{Candidate, Filter};
+use crate::limits::BATCH_BYTES;
 use crate::storage::{Container, Pin};
 
-/// Documents read at a time by an iterator.
+/// Documents read at a time by an iterator, or fewer if they are large.
 const PAGE: usize = 256;
 
 /// One committed state: everything read through it belongs to the same commit, whatever is written meanwhile.
@@ -184,6 +186,7 @@ impl Snapshot {
         if let Some(count) = selection::count(&self.txn, filter)? {
             return Ok(count);
         }
+        let _sets = self.sets("counting documents")?;
         let mut selection = self.select(filter)?;
         let mut count = selection.take_sure().map_or(0, |sure| sure.len());
         for_each_selected(&self.txn, filter, &selection, 0, &mut |_, _| {
@@ -288,11 +291,11 @@ pub(super) fn document(record: DocumentRecord) -> Document {
 pub struct Documents<'s> {
     snapshot: &'s Snapshot,
     filter: Filter,
-    /// Made when the first document is asked for.
-    selection: Option<Selection>,
+    /// Made when the first document is asked for, with its memory.
+    selection: Option<(Selection, Option<Grant>)>,
     sort: Option<(String, SortOrder)>,
-    /// The first rows in the order of the list; made when the first document is asked for.
-    sorted: Option<Vec<u64>>,
+    /// Made when the first document is asked for.
+    sorted: Option<Sorted>,
     next: u64,
     vectors: bool,
     page: VecDeque<(u64, DocumentRecord)>,
@@ -315,7 +318,7 @@ impl Documents<'_> {
 
     /// Documents in the order of a field: null, `false`, `true`, numbers, strings. Equal ones, and at the end those without
     /// such a value, come in the order in which they were added. Replaces the order before. Cost, at the first document:
-    /// the postings of the field, and eight bytes of memory for each document.
+    /// the postings of the field, and eight bytes of the memory budget for each document; [`Error::Memory`] where they do not fit.
     ///
     /// A cursor is then a place in this order, good for the same order and filter while the store stays as it is.
     pub fn sort(mut self, field: impl Into<String>, order: SortOrder) -> Self {
@@ -344,24 +347,35 @@ impl Documents<'_> {
                 Some(sorted) => sorted,
                 None => self.snapshot.sorted(field, *order, &self.filter)?,
             };
-            for &row in sorted.iter().skip(to_usize(self.next)).take(PAGE) {
-                self.page.push_back((row, self.snapshot.record(row)?));
+            let mut bytes = 0;
+            for &row in sorted.rows.iter().skip(to_usize(self.next)).take(PAGE) {
+                let record = self.snapshot.record(row)?;
+                bytes += record.bytes();
+                self.page.push_back((row, record));
+                if bytes >= BATCH_BYTES {
+                    break;
+                }
             }
             self.next += to_u64(self.page.len());
-            self.done = self.page.len() < PAGE;
+            self.done = self.next >= to_u64(sorted.rows.len());
             self.sorted = Some(sorted);
             return Ok(());
         }
         let selection = match self.selection.take() {
             Some(selection) => selection,
-            None if self.filter.is_empty() => Selection::Scan,
-            None => self.snapshot.select(&self.filter)?,
+            None if self.filter.is_empty() => (Selection::Scan, None),
+            None => {
+                let sets = self.snapshot.sets("reading the documents that match")?;
+                (self.snapshot.select(&self.filter)?, Some(sets))
+            }
         };
         let (mut page, mut next, mut done) = (VecDeque::new(), self.next, true);
-        for_each_selected(&self.snapshot.txn, &self.filter, &selection, self.next, &mut |row, record| {
+        let mut bytes = 0;
+        for_each_selected(&self.snapshot.txn, &self.filter, &selection.0, self.next, &mut |row, record| {
             next = row + 1;
+            bytes += record.bytes();
             page.push_back((row, record));
-            done = page.len() < PAGE;
+            done = page.len() < PAGE && bytes < BATCH_BYTES;
             Ok(done)
         })?;
         self.selection = Some(selection);

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use vdb::limits::MEMORY_BUDGET_MIN;
 use vdb::{
-    Background, CheckLevel, Control, Document, Durability, Filter, Metadata, OpenOptions, RepairMode,
-    SortOrder, Store,
+    Background, CheckLevel, Control, Document, Durability, Error, Filter, Metadata, Mode, OpenOptions, Query,
+    RepairMode, SortOrder, Store,
 };
 
 use crate::allocator;
@@ -103,6 +103,18 @@ fn changes(directory: &Path) {
     });
 }
 
+fn hits(directory: &Path) {
+    let path = many(directory);
+    let search = |store: &Store, k| store.search(&Query::text("word").mode(Mode::Text).k(k));
+    fits("hits", &path, |store| assert_eq!(search(store, 20_000).unwrap().len(), 20_000));
+    fits("too many hits", &path, |store| {
+        let found = search(store, DOCUMENTS as usize).map(|hits| hits.len());
+        let Err(Error::Memory { what, needs, left }) = &found else { panic!("{found:?}") };
+        assert!(what == "a search with so many hits" && needs > left, "{found:?}");
+        assert_eq!(queries(store), 0);
+    });
+}
+
 /// Started by the parent with the name of a case.
 #[test]
 fn one_case() {
@@ -111,6 +123,7 @@ fn one_case() {
         Ok("check") => check(directory.path()),
         Ok("fields") => fields(directory.path()),
         Ok("changes") => changes(directory.path()),
+        Ok("hits") => hits(directory.path()),
         _ => {}
     }
 }
@@ -136,4 +149,9 @@ fn lists_of_values_and_of_documents_are_granted() {
 #[test]
 fn what_matches_is_changed_without_a_list_of_ids() {
     run("changes");
+}
+
+#[test]
+fn hits_are_granted() {
+    run("hits");
 }

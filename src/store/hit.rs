@@ -33,6 +33,14 @@ pub struct Hit {
     pub span: Range<usize>,
 }
 
+impl Hit {
+    /// What it takes in memory besides its place in a list.
+    pub(super) fn bytes(&self) -> usize {
+        let text = self.text.as_ref().map_or(0, String::len);
+        self.id.len() + text + self.metadata.as_json().len()
+    }
+}
+
 /// The scores of one document on both sides; none where a side has not found it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ScoreParts {

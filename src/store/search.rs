@@ -5,7 +5,7 @@ use std::time::Instant;
 use roaring::RoaringTreemap;
 
 use super::explain::{Explained, Plan, Side, Weighing};
-use super::hit::{HitReader, ScoreParts, nearest_part, short_hit};
+use super::hit::{Hit, HitReader, ScoreParts, nearest_part, short_hit};
 use super::memory::{Component, Grant};
 use super::nearest::{Search, nearest};
 use super::query::{Diversity, Query};
@@ -13,6 +13,7 @@ use super::request::Request;
 use super::selection;
 use super::snapshot::Snapshot;
 use super::weight::weigh;
+use crate::codec::to_u64;
 use crate::error::{Error, Result};
 use crate::fusion::{Fused, SCALE_DEPTH, Scale, fuse};
 use crate::metric::Metric;
@@ -23,6 +24,9 @@ use crate::vector::topk::Best;
 
 /// When too few documents have the cosine that is wanted, so many times as many are ranked.
 const MORE: usize = 4;
+
+/// What needs the memory of the documents that are found.
+const HITS: &str = "a search with so many hits";
 
 /// A document on one side: the place of its snapshot, and how good it is there.
 type Placed = (usize, Best);
@@ -66,11 +70,18 @@ pub(super) fn search(snapshots: &[&Snapshot], query: &Query) -> Result<Explained
         None => ranked,
     };
     let count = chosen.len().min(query.k);
+    let nothing = |snapshot: &&Snapshot| snapshot.store().accountant().nothing(Component::Queries);
+    let mut grants: Vec<Grant> = snapshots.iter().map(nothing).collect();
+    if let Some(grant) = grants.first_mut() {
+        grant.grow(HITS, to_u64(count * size_of::<(Hit, usize, Ranked)>()))?;
+    }
     let (mut hits, mut sources) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let mut reader = HitReader::new(&request.words);
     for one in chosen.into_iter().take(count) {
-        if let Some(snapshot) = snapshots.get(one.source) {
-            hits.push(if query.ids_only { short_hit(snapshot, one)? } else { reader.hit(snapshot, one)? });
+        if let (Some(snapshot), Some(grant)) = (snapshots.get(one.source), grants.get_mut(one.source)) {
+            let hit = if query.ids_only { short_hit(snapshot, one)? } else { reader.hit(snapshot, one)? };
+            grant.grow(HITS, to_u64(hit.bytes()))?;
+            hits.push(hit);
             sources.push(one.source);
         }
     }

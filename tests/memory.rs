@@ -285,6 +285,23 @@ fn a_long_line_is_named_with_what_the_budget_leaves() {
 }
 
 #[test]
+fn a_large_file_of_a_directory_is_named_with_what_the_budget_leaves() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, len) in [("a.txt", 1000), ("b.txt", 5 << 20), ("c.md", 1000)] {
+        std::fs::write(directory.path().join(name), "x".repeat(len)).unwrap();
+    }
+    let store = options(MEMORY_BUDGET_MIN).in_memory().unwrap();
+    let error = Import::new().run(&store, &[directory.path()], |_| {}).unwrap_err();
+    let Error::Row { line: 2, source, .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(**source, Error::Limit { found: 5_242_880, max, .. } if max < MEMORY_BUDGET_MIN / 8));
+    assert!(source.to_string().contains("b.txt in bytes, within the memory budget,"), "{source}");
+    let rest = Import::new().on_error(vdb::OnError::Skip).run(&store, &[directory.path()], |_| {}).unwrap();
+    assert_eq!((rest.added, rest.skipped, rest.failed), (1, 1, 1));
+    let roomy = options(1 << 30).in_memory().unwrap();
+    assert_eq!(Import::new().run(&roomy, &[directory.path()], |_| {}).unwrap().added, 3);
+}
+
+#[test]
 fn an_interrupted_build_loses_nothing() {
     let store = options(64 << 20).in_memory().unwrap();
     let mut random = Random(5);

@@ -6,6 +6,7 @@ use std::path::Path;
 use walkdir::{DirEntry, WalkDir};
 
 use super::Row;
+use crate::codec::to_u64;
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::limits::TEXT_BYTES_MAX;
@@ -13,8 +14,9 @@ use crate::limits::TEXT_BYTES_MAX;
 /// The files that are texts.
 const EXTENSIONS: [&str; 2] = ["txt", "md"];
 
-/// The documents of the text files below `root`, in the order of their paths; hidden ones and empty files are left out.
-pub(super) fn rows(root: &Path) -> impl Iterator<Item = Result<Row>> {
+/// The documents of the text files below `root`, in the order of their paths; hidden ones and empty files are left out. A file of more than
+/// `bytes_max` bytes is refused unread.
+pub(super) fn rows(root: &Path, bytes_max: u64) -> impl Iterator<Item = Result<Row>> {
     let root = root.to_owned();
     let visible =
         |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".");
@@ -35,7 +37,7 @@ pub(super) fn rows(root: &Path) -> impl Iterator<Item = Result<Row>> {
         }
         number += 1;
         let raw = entry.path().display().to_string();
-        match document(&root, &entry) {
+        match document(&root, &entry, bytes_max) {
             Ok(None) => None,
             Ok(Some(document)) => Some(Ok(Row { number, raw, document: Ok(document) })),
             Err(error) => Some(Ok(Row { number, raw, document: Err(error) })),
@@ -44,17 +46,15 @@ pub(super) fn rows(root: &Path) -> impl Iterator<Item = Result<Row>> {
 }
 
 /// The document of one file; `None` when it has no text.
-fn document(root: &Path, entry: &DirEntry) -> Result<Option<Document>> {
+fn document(root: &Path, entry: &DirEntry, bytes_max: u64) -> Result<Option<Document>> {
     let path = entry.path();
     let io = |source| Error::Io { op: "read", path: path.to_owned(), source };
     let metadata = entry.metadata().map_err(|error| io(error.into()))?;
-    let max = crate::codec::to_u64(TEXT_BYTES_MAX);
-    if metadata.len() > max {
-        return Err(Error::Limit {
-            what: format!("file {} in bytes", path.display()),
-            found: metadata.len(),
-            max,
-        });
+    let of = |which| format!("file {} in bytes{which}", path.display());
+    for (which, max) in [("", to_u64(TEXT_BYTES_MAX)), (", within the memory budget,", bytes_max)] {
+        if metadata.len() > max {
+            return Err(Error::Limit { what: of(which), found: metadata.len(), max });
+        }
     }
     let bytes = std::fs::read(path).map_err(io)?;
     let text = String::from_utf8(bytes).map_err(|error| {

@@ -218,7 +218,7 @@ impl Import {
         Ok(())
     }
 
-    /// The documents of a source, whose lines may have so many bytes.
+    /// The documents of a source, whose lines or files may have so many bytes.
     fn rows<'a>(
         &'a self,
         path: &'a Path,
@@ -238,14 +238,14 @@ impl Import {
             given => given,
         };
         Ok(match format {
-            ImportFormat::Directory => Box::new(directory::rows(path)),
+            ImportFormat::Directory => Box::new(directory::rows(path, line_max)),
             ImportFormat::Npy => npy::rows(path, &self.fields, line_max)?,
             ImportFormat::Auto | ImportFormat::Jsonl => Box::new(jsonl::rows(path, &self.fields, line_max)?),
         })
     }
 }
 
-/// The longest line that can be added with the memory that is left.
+/// The longest line or file that can be added with the memory that is left.
 fn line_max(store: &Store) -> u64 {
     to_u64(LINE_BYTES_MAX).min(store.accountant().left() / LINE_PARTS)
 }

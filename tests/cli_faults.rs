@@ -63,7 +63,7 @@ fn a_bad_line_after_many_good_ones() {
 fn a_line_that_is_too_long_is_not_kept_in_memory() {
     let scene = Scene::new();
     let mut child = scene
-        .command(&["add", "a.vdb", "-", "--json"])
+        .command(&["add", "a.vdb", "-", "--json", "--memory", "4GiB"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -81,6 +81,29 @@ fn a_line_that_is_too_long_is_not_kept_in_memory() {
     assert_eq!((&error["code"], &error["line"]), (&json!("limit"), &json!(1)));
     assert_eq!((&error["found"], &error["expected"]), (&json!(300 << 20), &json!(256 << 20)));
     assert!(!scene.path("a.vdb").exists());
+}
+
+#[test]
+fn a_line_fits_into_the_memory_budget() {
+    let scene = Scene::new();
+    let line = |bytes: usize| format!("{{\"id\": \"a\", \"text\": \"{}\"}}\n", "x".repeat(bytes));
+    let little = ["--json", "--memory", "32MiB"];
+    let add = [&["add", "a.vdb", "-", "--model", "none"][..], &little].concat();
+    let search = [&["search", "a.vdb", "--queries", "-"][..], &little].concat();
+    let too_long = |words: &[&str]| {
+        let error = scene.fed(words, line(3 << 20).as_bytes()).error();
+        assert_eq!((&error["code"], &error["line"]), (&json!("limit"), &json!(1)));
+        assert_eq!(error["expected"], json!(2 << 20));
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("within the memory budget"), "{message}");
+    };
+    too_long(&add);
+    assert!(!scene.path("a.vdb").exists());
+    assert_eq!(scene.fed(&add, line(1 << 20).as_bytes()).exit, Some(0));
+    too_long(&add);
+    too_long(&search);
+    assert_eq!(scene.fed(&search, line(1000).as_bytes()).exit, Some(0));
+    assert_eq!(scene.fed(&add[..5], line(3 << 20).as_bytes()).exit, Some(0));
 }
 
 #[test]

@@ -5,8 +5,9 @@ use vdb::{Document, Error, Query};
 use crate::failure::{Failure, Result};
 use crate::given;
 use crate::lines::{Lines, Numbered};
+use crate::source::BATCH_BYTES;
 
-/// The queries that are embedded together.
+/// The queries that are embedded together, or fewer if their lines are long.
 const BATCH_QUERIES: usize = 64;
 
 /// What to search for.
@@ -62,14 +63,26 @@ impl Ask {
 }
 
 impl Questions {
+    /// Keeps the lines that are read within a memory budget of so many bytes.
+    pub(crate) fn within(&mut self, budget: u64) {
+        if let Questions::Lines(lines) = self {
+            lines.within(budget);
+        }
+    }
+
     /// The next few searches; none at the end.
     pub(crate) fn batch(&mut self) -> Result<Vec<Question>> {
         let mut batch = Vec::new();
         match self {
             Questions::One(question) => batch.extend(question.take().map(|question| *question)),
             Questions::Lines(lines) => {
-                while batch.len() < BATCH_QUERIES {
-                    let Some(Numbered { line, value }) = lines.next_parsed(question)? else { break };
+                let mut bytes = 0;
+                while batch.len() < BATCH_QUERIES && bytes < BATCH_BYTES {
+                    let read = |line: &str| Ok((question(line)?, line.len()));
+                    let Some(Numbered { line, value: (value, len) }) = lines.next_parsed(read)? else {
+                        break;
+                    };
+                    bytes += len;
                     let name = value.name.or_else(|| Some(line.to_string()));
                     batch.push(Question { name, ..value });
                 }

@@ -28,6 +28,8 @@ pub(crate) struct Destination<'a> {
     globals: &'a Globals,
     /// How to make it, if it was not there.
     new: Option<(OpenOptions, Made)>,
+    /// The memory budget, if it was there.
+    budget: u64,
     /// What embeds its texts.
     pub(crate) model: Model,
 }
@@ -45,11 +47,12 @@ impl<'a> Destination<'a> {
         cutting: &Cutting,
         globals: &'a Globals,
     ) -> Result<Self> {
-        let mut new = None;
+        let (mut new, mut budget) = (None, 0);
         let identity = match to_read(path, globals) {
             Ok(store) => {
                 let stats = store.stats()?;
                 making.fits(&stats)?;
+                budget = store.memory().budget;
                 stats.model
             }
             Err(Failure::Store(Error::NotFound { .. })) if create => {
@@ -66,7 +69,15 @@ impl<'a> Destination<'a> {
         if cutting.chunk != Chunking::Auto && !model.load()? {
             return Err(Failure::usage("`--chunk` cuts texts for a model, and the store has none"));
         }
-        Ok(Destination { path, making, globals, new, model })
+        Ok(Destination { path, making, globals, new, budget, model })
+    }
+
+    /// The memory budget of the store.
+    pub(crate) fn budget(&self) -> Result<u64> {
+        match &self.new {
+            None => Ok(self.budget),
+            Some((new, _)) => Ok(new.clone().in_memory()?.memory().budget),
+        }
     }
 
     /// Tries `work` on a store in memory where one is to be made, so that no empty file is left behind when it fails.

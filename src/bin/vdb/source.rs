@@ -9,8 +9,8 @@ use crate::model::Model;
 
 /// The documents that are added together.
 const BATCH_DOCUMENTS: usize = 512;
-/// The bytes of lines that are added together.
-const BATCH_BYTES: usize = 16 << 20;
+/// Documents are read and added together until their lines have so many bytes.
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
 
 /// Where documents come from.
 pub(crate) enum Source {
@@ -44,6 +44,14 @@ impl Source {
             documents.push(document);
         }
         Ok(Source::Typed(documents))
+    }
+
+    /// The lines, where it is them.
+    pub(crate) fn lines(&mut self) -> Option<&mut Lines> {
+        match self {
+            Source::Typed(_) => None,
+            Source::Lines(lines) => Some(lines),
+        }
     }
 
     /// The next documents; none at the end.

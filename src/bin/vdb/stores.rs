@@ -19,6 +19,8 @@ pub(crate) struct Stores {
     names: Vec<String>,
     identity: Option<ModelIdentity>,
     model: OnceCell<Model>,
+    /// The memory budget of each.
+    budget: u64,
 }
 
 impl Stores {
@@ -29,8 +31,9 @@ impl Stores {
     pub(crate) fn open(first: &Path, others: &[PathBuf], globals: &Globals) -> Result<Self> {
         let store = open::to_read(first, globals)?;
         let stats = store.stats()?;
-        let (snapshots, identity) = (vec![store.snapshot()?], stats.model.clone());
-        let mut stores = Stores { snapshots, names: Vec::new(), identity, model: OnceCell::new() };
+        let (snapshots, identity, budget) =
+            (vec![store.snapshot()?], stats.model.clone(), store.memory().budget);
+        let mut stores = Stores { snapshots, names: Vec::new(), identity, model: OnceCell::new(), budget };
         if others.is_empty() {
             return Ok(stores);
         }
@@ -57,6 +60,11 @@ impl Stores {
             stores.names.push(name(path));
         }
         Ok(stores)
+    }
+
+    /// The memory budget of each.
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget
     }
 
     /// All of them, as one.

@@ -45,6 +45,9 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let mut source = Source::new(&args.texts, &args.ids, args.meta.as_deref())?;
     // What cannot be is said before anything is read or made.
     let to = Destination::find(&args.file, !args.no_create, &args.making, &args.cutting, globals)?;
+    if let Some(lines) = source.lines() {
+        lines.within(to.budget()?);
+    }
     let mut batch = source.batch()?;
     to.rehearse(|store| add(&mut store.write()?, &batch, &to.model, &source).map(drop))?;
     let store = to.open(output)?;

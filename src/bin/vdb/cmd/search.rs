@@ -161,6 +161,7 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let filter = args.choice.filter()?;
     let mut questions = args.ask.questions()?;
     let stores = Stores::open(&args.file, &args.with, globals)?;
+    questions.within(stores.budget());
     let mut nothing = false;
     loop {
         let batch = questions.batch()?;

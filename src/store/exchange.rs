@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::memory::Component;
 use super::{Snapshot, WriteTxn};
 use crate::codec::to_u64;
 use crate::document::Document;
@@ -11,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::limits::BATCH_DOCUMENTS;
 use crate::metric::Metric;
 use crate::vector::faiss_stream::{FlatHeader, FlatReader, FlatWriter, Naming, Scaling};
+
+/// The ids of lists are kept by the reader of the vectors and by that of the ids, and copied once.
+const LISTED_TIMES: u64 = 3;
 
 impl Snapshot {
     /// Writes all vectors as a FAISS index (`IndexFlat`) that any FAISS opens; returns their number. They are in the
@@ -91,13 +96,16 @@ impl WriteTxn {
     /// positions. Codes become the values that they stand for; graphs and lists are not kept.
     ///
     /// FAISS itself does not read the file; every number in it is checked. Memory: some hundred vectors, and of lists 8
-    /// bytes for each vector.
+    /// bytes for each vector, several times.
     /// # Errors
-    /// `NotFound`; `Corrupt` naming the field; `Unavailable` for another kind of index; as [`WriteTxn::add`].
+    /// `NotFound`; `Corrupt` naming the field; `Unavailable` for another kind of index; `Memory`; as [`WriteTxn::add`].
     pub fn import_faiss(&mut self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref();
         let mut vectors = open(path)?;
         let dim = vectors.header().dim;
+        let needs = LISTED_TIMES.saturating_mul(vectors.listed_bytes());
+        let memory = Arc::clone(self.store.accountant());
+        let _listed = memory.grant(Component::Importing, "importing so many ids of lists", needs)?;
         let mut ids = Ids::open(path, vectors.header())?;
         let mut done = 0;
         loop {

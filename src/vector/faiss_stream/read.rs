@@ -30,6 +30,8 @@ pub(crate) struct FlatReader<R> {
     ids: Vec<i64>,
     /// The ids that stood between lists.
     listed: Vec<i64>,
+    /// The most of them that the stream has room for.
+    listed_max: u64,
 }
 
 impl<R: Read> FlatReader<R> {
@@ -53,6 +55,8 @@ impl<R: Read> FlatReader<R> {
         if mapped && body.lists.is_some() {
             return Err(fields.corrupt("an id map holds inverted lists, which have ids of their own".into()));
         }
+        let id_bytes = widen(size_of::<i64>());
+        let listed_max = if body.lists.is_some() { header.rows.min(len / id_bytes) } else { 0 };
         let mut reader = FlatReader {
             fields,
             header,
@@ -65,6 +69,7 @@ impl<R: Read> FlatReader<R> {
             values: Vec::new(),
             ids: Vec::new(),
             listed: Vec::new(),
+            listed_max,
         };
         reader.begin_list();
         if header.rows == 0 {
@@ -100,6 +105,11 @@ impl<R: Read> FlatReader<R> {
             self.after_vectors()?;
         }
         Ok(&self.values)
+    }
+
+    /// The most memory that the ids of lists take, which are kept until all vectors are read: their list doubles when it grows.
+    pub(crate) fn listed_bytes(&self) -> u64 {
+        self.listed_max.saturating_mul(3 * widen(size_of::<i64>()))
     }
 
     /// The next ids, in the order of the vectors; empty at the end, or when vectors are named by position.

@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use vdb::{MemoryUse, Progress};
 
@@ -13,6 +12,9 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const DRAWS: u8 = 20;
 /// The time between two JSON Lines.
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The longest account of the memory. With the rest of a bar it fits into 80 columns.
+const MEMORY_CHARS: usize = 44;
 
 /// Writes a line.
 pub(crate) type Write = fn(Progress, Option<&MemoryUse>);
@@ -69,13 +71,13 @@ impl Bar {
             ProgressBar::with_draw_target(progress.total, target).with_elapsed(PATIENCE)
         });
         if let Some(memory) = memory() {
-            let size = |bytes| ByteSize::b(bytes).display().iec();
-            bar.set_prefix(format!("{} of {} memory", size(memory.granted), size(memory.budget)));
+            let shares = memory.components.iter().map(|share| (share.component, share.bytes)).collect();
+            bar.set_prefix(in_short(memory.granted, memory.budget, shares));
         }
         if bar.message() != progress.stage {
             let template = match progress.total {
-                Some(_) => "{msg} [{bar:30}] {human_pos}/{human_len} {per_sec}, {eta} left {prefix}",
-                None => "{msg} {human_pos} {per_sec} {prefix}",
+                Some(_) => "{msg} [{bar:10}] {percent}%, {eta} left, {prefix}",
+                None => "{msg} {human_pos} {per_sec}, {prefix}",
             };
             bar.set_style(
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -95,5 +97,44 @@ impl Drop for Bar {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// What is granted of the budget, in MiB, and for what: the most first, as many as there is room for.
+fn in_short(granted: u64, budget: u64, mut shares: Vec<(&str, u64)>) -> String {
+    let size = |bytes: u64| bytes.div_ceil(1 << 20);
+    shares.retain(|&(_, bytes)| bytes > 0);
+    shares.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+    let mut text = format!("{} of {} MiB", size(granted), size(budget));
+    for (n, (name, bytes)) in shares.into_iter().enumerate() {
+        let more = format!("{} {name} {}", if n == 0 { ":" } else { "," }, size(bytes));
+        if text.len() + more.len() > MEMORY_CHARS {
+            break;
+        }
+        text.push_str(&more);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_told_by_component_as_far_as_there_is_room() {
+        let said = |granted: u64, budget: u64, shares: &[(&'static str, u64)]| {
+            let shares = shares.iter().map(|&(name, mib)| (name, mib << 20)).collect();
+            in_short(granted << 20, budget << 20, shares)
+        };
+        let shares = [("catalog", 19), ("tail", 0), ("indexing", 240), ("importing", 5)];
+        assert_eq!(said(264, 512, &shares), "264 of 512 MiB: indexing 240, catalog 19");
+        assert_eq!(said(5, 32, &[("catalog", 5)]), "5 of 32 MiB: catalog 5");
+        assert_eq!(said(0, 32, &[]), "0 of 32 MiB");
+        let most = said(65_536, 65_536, &[("embedding", 65_000), ("importing", 60_000)]);
+        assert_eq!(most, "65536 of 65536 MiB: embedding 65000");
+        assert!(most.len() <= MEMORY_CHARS);
+        let rest =
+            "compact [          ] 100%, 59m left, ".len().max("import 100,000,000 10,000.0000/s, ".len());
+        assert!(rest + MEMORY_CHARS <= 81, "{rest}");
     }
 }

@@ -84,6 +84,35 @@ fn assert_refused(scene: &Scene, file: &str, picture: &str, fields: &[(&str, Val
 }
 
 #[test]
+fn a_memory_budget_below_the_minimum_is_refused_with_the_minimum() {
+    let scene = scene();
+    for words in READING.iter().chain(&WRITING).chain(&[&["create", "FILE"][..], &["add", "FILE", "-"]]) {
+        let file = if words[0] == "create" { "new.vdb" } else { "a.vdb" };
+        let ran = scene.vdb(&[&at(words, file)[..], &["--memory", "1MiB"]].concat());
+        let said = "memory budget is not valid: 1048576 bytes are less than the minimum of 33554432";
+        assert!(ran.stderr.contains(said), "{words:?}: {}", ran.stderr);
+        assert_eq!((ran.stdout.as_str(), ran.exit), ("", Some(1)), "{words:?}");
+    }
+    assert!(!scene.path("new.vdb").exists());
+    assert_holds(&scene, "a.vdb", 1);
+}
+
+#[test]
+fn a_vector_of_too_many_values_is_refused_with_the_limit() {
+    let scene = scene();
+    let zeros = vec!["1"; 65_537].join(",");
+    std::fs::write(scene.path("vector.json"), format!("[{zeros}]")).unwrap();
+    let ran = scene.vdb(&["search", "a.vdb", "--vector", "@vector.json", "--json"]);
+    let error = ran.error();
+    assert_eq!((&error["code"], &error["found"]), (&json!("limit"), &json!(65_537)), "{error}");
+    assert_eq!((&error["expected"], ran.exit), (&json!(65_536), Some(1)));
+    std::fs::write(scene.path("wide.npy"), npy("<f4", "(1, 65537)", &vec![0; 4 * 65_537])).unwrap();
+    let ran = scene.vdb(&["import", "wide.vdb", "wide.npy", "--model", "none"]);
+    assert!(ran.stderr.contains("its rows have 65537 values, expected 1 to 65536"), "{}", ran.stderr);
+    assert!(ran.exit == Some(1) && !scene.path("wide.vdb").exists());
+}
+
+#[test]
 fn a_bare_database_of_redb_is_no_store() {
     let scene = scene();
     drop(redb::Database::create(scene.path("bare.vdb")).unwrap());

@@ -83,6 +83,38 @@ fn filters_thresholds_and_neighbours() {
 }
 
 #[test]
+fn nothing_is_found_when_nothing_is_wanted() {
+    let scene = cities(&[]);
+    let none = |words: &[&str]| {
+        let ran = scene.vdb(&[&["search", "a.vdb", "-k", "0"], words].concat());
+        assert_eq!(ran.picture(), "err| nothing found\nexit 0", "{words:?}");
+        let ran = scene.vdb(&[&["search", "a.vdb", "-k", "0", "--json"], words].concat());
+        assert_eq!(ran.lines(), <[Value; 0]>::default(), "{words:?}");
+        assert_eq!(ran.exit, Some(0), "{words:?}");
+        let ran = scene.vdb(&[&["search", "a.vdb", "-k", "0", "--strict"], words].concat());
+        assert_eq!(ran.exit, Some(1), "{words:?}");
+    };
+    none(&["--vector", "[1,0]"]);
+    none(&["--vector", "[1,0]", "--exact"]);
+    none(&["--vector", "[1,0]", "--where", "year=2021"]);
+    none(&["--vector", "[1,0]", "--mmr"]);
+    none(&["--vector", "[1,0]", "--mmr", "--lambda", "1", "--fetch-k", "3"]);
+    none(&["--vector", "[1,0]", "--min-cosine", "0"]);
+    none(&["--like", "a"]);
+    none(&["Busan", "--mode", "text"]);
+    let queries = r#"{"vector": [1, 0], "text": "Busan"}"#;
+    std::fs::write(scene.path("queries.jsonl"), format!("{queries}\n{queries}\n")).unwrap();
+    for flags in [&[][..], &["--mode", "hybrid"], &["--mode", "hybrid", "--mmr"], &["--mode", "text"]] {
+        let words = ["search", "a.vdb", "--queries", "queries.jsonl", "-k", "0"];
+        let ran = scene.vdb(&[&words, flags].concat());
+        assert_eq!(ran.picture(), "err| nothing found\nerr| nothing found\nexit 0", "{flags:?}");
+        let ran = scene.vdb(&[&words, flags, &["--json", "--explain"]].concat());
+        let types: Vec<Value> = ran.lines().iter().map(|line| line["type"].clone()).collect();
+        assert_eq!((types, ran.exit), (vec![json!("plan"); 2], Some(0)), "{flags:?}");
+    }
+}
+
+#[test]
 fn many_queries() {
     let scene = cities(&[]);
     let queries = "{\"id\": \"q\", \"vector\": [1, 0]}\n\n{\"vector\": [0, -1], \"text\": \"south\"}\n";
@@ -203,7 +235,7 @@ fn searching_needs_something_to_search_for() {
         (&["x", "--min-cosine", "2"], "from -1 to 1"),
         (&["x", "--min-score", "0.5"], "needs `--mode vector`"),
         (&["--vector", "[1,0]", "--min-score", "NaN"], "`--min-score` is not a number"),
-        (&["--vector", "[1,0]", "-k", "0"], "-k"),
+        (&["--vector", "[1,0]", "-k=-1"], "-k"),
         (&["--vector", "[1,0]", "--recall", "1.5"], "above 0 and up to 1"),
         (&["--vector", "[1,0]", "--where", "year"], "it has no operator"),
         (&["--vector", "[1,0]", "--where", "year==1"], "the operators are"),

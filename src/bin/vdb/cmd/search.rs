@@ -27,9 +27,9 @@ pub(crate) struct Args {
     /// Another store to search as one with the first; may be repeated
     #[arg(long, value_name = "FILE")]
     with: Vec<PathBuf>,
-    /// How many documents
+    /// How many documents; with 0 there are no hits
     #[arg(short, value_name = "K", default_value = "10")]
-    k: NonZero<usize>,
+    k: usize,
     /// What to compare by: `auto` is `hybrid` for a text where the store has both, else what it has
     #[arg(long, value_name = "MODE", default_value = "auto")]
     mode: SearchMode,
@@ -123,7 +123,7 @@ impl Args {
             FusionKind::Rrf => Fusion::Ranks,
         };
         let recall = if self.exact { Some(1.0) } else { self.recall };
-        let query = query.mode(self.mode.into()).k(self.k.get()).fusion(fusion);
+        let query = query.mode(self.mode.into()).k(self.k).fusion(fusion);
         let query = recall.into_iter().fold(query, Query::recall);
         let query = filter.into_iter().cloned().fold(query, Query::filter);
         let query = self.min_score.into_iter().fold(query, Query::min_score);

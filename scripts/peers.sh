@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes .local/peers, a Python environment with the libraries that benches/peers compares with. Each is installed by
-# itself: one that cannot be is named and left out. Run again, it does nothing.
+# itself: one that cannot be is named, and the comparison fails for want of it. Run again, it does nothing.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -20,20 +20,7 @@ const P50_MS_MAX: f64 = 2.0;
 /// Measures, and returns what to tell; the bounds go into the report.
 pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<Vec<String>, Fault> {
     let (large, small) = (ours::path(data), data.directory.join("small.vdb"));
-    if !small.exists() {
-        let store = OpenOptions::new().index(IndexKind::Hnsw).create(&small)?;
-        data.for_each_batch(SMALL_ROWS, SMALL_ROWS, |batch| {
-            let documents = batch.into_iter().map(|(vector, one)| {
-                vdb::Document::new(one["text"].as_str().unwrap_or_default())
-                    .id(one["id"].as_str().unwrap_or_default())
-                    .vector(vector)
-            });
-            store.add(documents)?;
-            Ok(())
-        })?;
-        store.compact(&vdb::Control::new())?;
-        store.close()?;
-    }
+    make_small(data, &small)?;
     warm(&large)?;
     warm(&small)?;
     let query = |n: usize| Query::vector(data.queries[n % data.queries.len()].clone()).k(K).recall(RECALL);
@@ -67,7 +54,7 @@ pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<Vec<String>, F
     report.at_most("opening / opening a store of 10,000", open / open_small, OPEN_RATIO_MAX);
     report.at_most("first query, page cache warm, ms", first, FIRST_MS_MAX);
     report.at_most("p50 at recall 0.95, documents fetched, ms", at(0.5), P50_MS_MAX);
-    report.at_least("recall found at 0.95", recall, 0.94);
+    report.at_least("recall found at 0.95", recall, f64::from(RECALL));
     let segments = store.stats()?.segments.len();
     Ok(vec![format!(
         "Opening to read, page cache warm: {open:.2} ms ({} rows in {segments} segments), {open_small:.2} ms (10,000 rows). First \
@@ -77,6 +64,25 @@ pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<Vec<String>, F
         at(0.5),
         at(0.99),
     )])
+}
+
+/// Makes the small store anew: one that is there may be of another program.
+fn make_small(data: &Data, small: &Path) -> Result<(), Fault> {
+    if small.exists() {
+        std::fs::remove_file(small)?;
+    }
+    let store = OpenOptions::new().index(IndexKind::Hnsw).create(small)?;
+    data.for_each_batch(SMALL_ROWS, SMALL_ROWS, |batch| {
+        let documents = batch.into_iter().map(|(vector, one)| {
+            vdb::Document::new(one["text"].as_str().unwrap_or_default())
+                .id(one["id"].as_str().unwrap_or_default())
+                .vector(vector)
+        });
+        store.add(documents)?;
+        Ok(())
+    })?;
+    store.compact(&vdb::Control::new())?;
+    Ok(store.close()?)
 }
 
 /// Reads a file, so that it is in memory.

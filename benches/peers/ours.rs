@@ -1,10 +1,12 @@
 //! vdb in the comparison: a store as its users have it.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 use vdb::{Background, Control, Document, IndexKind, OpenOptions, Query, Store};
 
@@ -32,6 +34,25 @@ pub(crate) struct Made {
     pub(crate) merging: f64,
     /// To build their indexes and write them.
     pub(crate) indexing: f64,
+}
+
+/// A number for this program, which has vdb in it: another for other code.
+pub(crate) fn program() -> std::io::Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&std::fs::read(std::env::current_exe()?)?);
+    Ok(hasher.finish())
+}
+
+/// Does something while this process is kept to one processor, as peers.py keeps itself: what it starts stays there, too.
+pub(crate) fn on_one_processor<T>(work: impl FnOnce() -> T) -> std::io::Result<T> {
+    let all = sched_getaffinity(None)?;
+    let first = (0..CpuSet::MAX_CPU).find(|&cpu| all.is_set(cpu)).unwrap_or(0);
+    let mut one = CpuSet::new();
+    one.set(first);
+    sched_setaffinity(None, &one)?;
+    let done = work();
+    sched_setaffinity(None, &all)?;
+    Ok(done)
 }
 
 /// Makes the store.

@@ -3,11 +3,12 @@
 use roaring::RoaringTreemap;
 
 use super::explain::Plan;
+use super::memory::Component;
 use super::nearest::{ByIndex, Search, Used};
 use super::plan::SearchPath;
 use super::snapshot::Blobs;
 use super::{Control, Store};
-use crate::catalog::{self, SampleRecord};
+use crate::catalog::{self, BLOCK_BYTES, BLOCK_ROWS, SampleRecord};
 use crate::codec::{to_u64, to_usize};
 use crate::error::Result;
 use crate::vector::exact::{Query, Selection, scan};
@@ -126,6 +127,13 @@ fn measure_by(
         Recipe::Codes(_) => SearchPath::Codes,
     };
     let block = segment.block()?;
+    let one = 4 * segment.dim().next_multiple_of(64)
+        + to_u64(size_of::<(u64, Query)>() + TopK::bytes(Curve::NEAREST));
+    let needs = (2 * queries).saturating_mul(one) + (view.counters.next_row / BLOCK_ROWS + 1) * BLOCK_BYTES;
+    // Where the budget has no room, nothing is found for now.
+    let Ok(_grant) = blobs.store().accountant().grant(Component::Queries, "a look at a recall", needs) else {
+        return Ok(None);
+    };
     let step = (segment.count() / queries).max(1);
     let live = (0..segment.count()).step_by(to_usize(step)).map(to_usize);
     let live = live.filter(|&position| !view.dead.contains(block.row(position)));

@@ -80,7 +80,7 @@ fn a_search_by_index_finds_what_it_promises() {
         hits_found += found(&found_here.hits, &exact.hits);
         hits_wanted += exact.hits.len();
     }
-    assert!(10 * hits_found >= 9 * hits_wanted, "{hits_found} of {hits_wanted}");
+    assert!(100 * hits_found >= 95 * hits_wanted, "{hits_found} of {hits_wanted}");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_filter_never_loses_documents() {
         }
     }
     assert!(by_graph >= 6, "{by_graph} searches went by the graph");
-    assert!(10 * hits_found >= 9 * hits_wanted, "{hits_found} of {hits_wanted}");
+    assert!(100 * hits_found >= 95 * hits_wanted, "{hits_found} of {hits_wanted}");
 }
 
 #[test]
@@ -171,7 +171,10 @@ fn deleted_documents_are_not_found_and_their_index_goes_with_its_segment() {
         hits_found += found(&answer.hits, &exact);
         hits_wanted += exact.len();
     }
-    assert!(by_graph > 30 && 10 * hits_found >= 9 * hits_wanted, "{by_graph}: {hits_found} of {hits_wanted}");
+    assert!(
+        by_graph > 30 && 100 * hits_found >= 95 * hits_wanted,
+        "{by_graph}: {hits_found} of {hits_wanted}"
+    );
     let before = store.stats().unwrap();
     assert_eq!(store.compact(&Control::new()).unwrap().indexes_built, 1);
     let after = store.stats().unwrap();
@@ -216,7 +219,7 @@ fn documents_of_many_parts_count_once() {
         hits_found += found(&answer.hits, &exact);
         hits_wanted += exact.len();
     }
-    assert!(by_graph > 0 && 10 * hits_found >= 9 * hits_wanted, "{by_graph} {hits_found} of {hits_wanted}");
+    assert!(by_graph > 0 && 100 * hits_found >= 95 * hits_wanted, "{by_graph} {hits_found} of {hits_wanted}");
 }
 
 /// Where in an index.
@@ -287,7 +290,7 @@ fn an_index_is_found_again_at_the_next_opening() {
         let (_, query) = queries().next().unwrap();
         let hits = store.search(&query).unwrap();
         let segments = store.stats().unwrap().segments;
-        assert!(segments[0].recall.last().unwrap().recall > 0.9, "{segments:?}");
+        assert!(segments[0].recall.last().unwrap().recall >= 0.95, "{segments:?}");
         store.close().unwrap();
         let store = OpenOptions::new().read_only(true).open(&path).unwrap();
         assert_eq!(store.search(&query).unwrap(), hits);

@@ -213,8 +213,8 @@ fn what_is_scored_again_is_not_more_than_a_search_follows() {
     let curve = Curve { queries: 200, points: points.map(point).to_vec() };
     let index = Some(Known { recipe: Recipe::Graph(Params::new(Codes::Sq8)), curve: &curve, sketches: None });
     let with = |recall, wanted, allowed| match way(&Facts {
-        recall,
         wanted,
+        recall,
         index,
         ..facts(&curve, 10_000_000, allowed)
     }) {

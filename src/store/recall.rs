@@ -1,5 +1,7 @@
 //! Whether indexes still keep what was measured when they were built: a few of their rows are searched for.
 
+use std::num::NonZero;
+
 use roaring::RoaringTreemap;
 
 use super::explain::Plan;
@@ -45,9 +47,10 @@ pub(super) fn note(sample: &SampleRecord) -> Option<String> {
 }
 
 /// Looks at each index that was not looked at since it was built, or since many of its rows died, and keeps what it finds in
-/// the file; returns whether one is worn.
+/// the file; returns whether one is worn, or damaged.
 ///
-/// Cost: 32 exact searches, in the caches, and as many by the index; eight times as many in doubt. Durable: as any commit.
+/// Cost: the checksums of each index, once in a process; 32 exact searches, in the caches, and as many by the index; eight
+/// times as many in doubt. Durable: as any commit.
 pub(super) fn look(store: &Store, control: &Control) -> Result<bool> {
     let snapshot = store.snapshot()?;
     let before = catalog::samples(snapshot.txn())?;
@@ -57,6 +60,9 @@ pub(super) fn look(store: &Store, control: &Control) -> Result<bool> {
     for segment in view.segments.iter() {
         control.step("recall", 0, None)?;
         let Some(index) = view.indexes.get(&segment.id()) else { continue };
+        if index.whole(NonZero::<usize>::MIN).is_err() {
+            continue;
+        }
         let dead = segment.dead_count(&view.dead);
         let more = index.sample().map(|known| dead.saturating_sub(known.dead));
         if more.is_some_and(|more| more < segment.count().div_ceil(DEAD_PARTS)) {
@@ -74,7 +80,10 @@ pub(super) fn look(store: &Store, control: &Control) -> Result<bool> {
             index.set_sample(Some(sample));
         }
     }
-    Ok(view.indexes.values().any(|index| index.sample().is_some_and(|sample| is_worn(&sample))))
+    Ok(view
+        .indexes
+        .values()
+        .any(|index| index.get().is_err() || index.sample().is_some_and(|sample| is_worn(&sample))))
 }
 
 /// Writes what was found, unless an index is another by now.
@@ -160,8 +169,7 @@ fn measure_by(
         let exact = exact.into_sorted();
         let Some(last) = exact.last() else { continue };
         let search = Search { query, selection, k: exact.len(), recall: PROMISED, path: Some(path) };
-        let by_index =
-            ByIndex { blobs, segment, index, search: &search, threads: std::num::NonZero::<usize>::MIN };
+        let by_index = ByIndex { blobs, segment, index, search: &search, threads: NonZero::<usize>::MIN };
         let Some(found) = by_index.nearest(&mut Used::default(), &mut Plan::default())? else { continue };
         // Documents as near as the last are as good: of duplicates any will do.
         let good = found.into_sorted().iter().filter(|best| best.score >= last.score).count();

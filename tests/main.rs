@@ -31,6 +31,7 @@ mod demo;
 #[cfg(feature = "embed")]
 mod embed;
 mod exchange;
+mod grants;
 mod import;
 mod import_npy;
 mod indexes;

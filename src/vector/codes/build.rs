@@ -19,8 +19,6 @@ const K: usize = Curve::NEAREST;
 const EFFORTS: [u32; 13] = [10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384];
 /// The most of them.
 const EFFORT_MAX: usize = 384;
-/// Of the queries that recall is measured with, so many are looked for at a time.
-const GROUP: usize = 50;
 
 /// What a build calls to write, piece by piece.
 type Write<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
@@ -33,9 +31,10 @@ pub(crate) fn blob_bytes(rows: usize, dim: usize, metric: Metric, width: Width) 
 /// The most bytes that a build allocates at once.
 pub(crate) fn build_bytes(rows: usize, dim: usize) -> usize {
     let part = PART_BYTES.max(4 * dim);
-    // Squared lengths, which double as they grow; vectors, weights and ranges; the lists of both searches.
+    // Of each query that recall is measured with: vectors, weights and ranges; the lists of both searches, which double as they grow.
     let query = 4 * 4 * dim + 2 * (2 * EFFORT_MAX + 16 + 2 * K + 16) * 24;
-    2 * 4 * rows + part + 16 * dim + GROUP * query + 64 * sample(rows)
+    // Squared lengths double as they grow, too.
+    2 * 4 * rows + part + 16 * dim + sample(rows) * (query + 64)
 }
 
 /// Writes the index of a block. Under cosine it is made of unit vectors.

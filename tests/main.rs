@@ -23,6 +23,8 @@ mod cli_fields;
 #[cfg(feature = "cli")]
 mod cli_import;
 #[cfg(feature = "cli")]
+mod cli_merging;
+#[cfg(feature = "cli")]
 mod cli_search;
 mod compat;
 mod corrupt;

@@ -15,7 +15,7 @@ const COMMIT_ROWS: u64 = 300;
 /// A store of segments that are to be merged, and then to have an index.
 fn scattered(name: &str) -> Scene {
     let scene = Scene::new();
-    let options = OpenOptions::new().index(IndexKind::Hnsw).background(Background::None);
+    let options = OpenOptions::new().index(IndexKind::HnswF32).background(Background::None);
     let store = options.tail_bytes_max(1 << 20).create(scene.path(name)).unwrap();
     for commit in 0..COMMITS {
         let document = |n: u64| {

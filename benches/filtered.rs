@@ -3,7 +3,8 @@
 //! The 99th percentile is that over the queries, each of which counts with the median of its runs: so it is for every way, and nothing
 //! is left out. Two times are taken of a run: all of it, with the evaluation of the filter, as its user waits for it, and that
 //! which is spent on vectors. Against the forced ways both are judged: they evaluate the same filter, which
-//! may hide what is between the ways. Against the scan of everything and the graph without a filter all of it is judged.
+//! may hide what is between the ways. Against the scan of everything all of it is judged. Against the graph without a filter, which
+//! evaluates none, that which is spent on vectors is; the bench `filter` has bounds on the evaluation.
 
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
@@ -20,11 +21,11 @@ use vdb::{Control, Document, Filter, OpenOptions, Query, SearchPath, Snapshot};
 const ROWS: usize = 100_000;
 const DIM: usize = 384;
 const CLUSTERS: usize = 300;
-const QUERIES: usize = 100;
+const QUERIES: usize = 40;
 /// Of so many runs of a search the median counts: what else the machine does is none of the search. Between two
 /// of them are all other queries, so that none finds in the caches what it left there; and searches with a filter take turns with
 /// those without one that they are compared with, so that each finds what the other left.
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 /// Short searches run more often, until they have taken so long together, or so often.
 const ENOUGH: Duration = Duration::from_millis(500);
 const RUNS_MAX: usize = 100;
@@ -134,6 +135,14 @@ impl Run {
         self.path = found.plan.path;
         self.found = found.hits.into_iter().map(|hit| hit.id).collect();
         Ok(())
+    }
+
+    /// Lets each have the runs of both.
+    fn share_with(&mut self, other: &mut Run) {
+        self.whole.append(&mut other.whole);
+        self.vectors.append(&mut other.vectors);
+        other.whole.clone_from(&self.whole);
+        other.vectors.clone_from(&self.vectors);
     }
 }
 
@@ -272,10 +281,15 @@ fn measure(
         beside_all.push(beside);
         filtered
     });
-    let ways: [Vec<Run>; 3] = std::array::from_fn(|_| ways.next().unwrap_or_default());
+    let mut ways: [Vec<Run>; 3] = std::array::from_fn(|_| ways.next().unwrap_or_default());
+    let [free, scan, _] = &mut ways;
+    for (free, scan) in free.iter_mut().zip(scan).filter(|(free, scan)| free.path == scan.path) {
+        // The same search: its runs are runs of both, and what is between them is chance.
+        free.share_with(scan);
+    }
     // Those beside the searches that are measured.
     let beside: Vec<Run> = beside_all.swap_remove(0);
-    let graphs = P99::of(&beside).whole;
+    let graphs = P99::of(&beside).vectors;
     let recalls = ways.each_ref().map(|runs| recall(runs, &truth));
     let [free, scan, graph] = ways.each_ref().map(|runs| P99::of(runs));
     report.line(format!(
@@ -288,7 +302,7 @@ fn measure(
     report.at_least(&format!("{name}: recall"), recalls[0], RECALL_MIN);
     let better = if recalls[2] >= RECALL_MIN { scan.min(graph) } else { scan };
     report.at_most(&format!("{name}: p99 / better way"), free.ratio(better), WORSE_MAX);
-    let bound = unfiltered.scan.min(UNFILTERED_MAX * graphs);
-    report.at_most(&format!("{name}: p99 with the filter, ms"), free.whole, bound);
+    report.at_most(&format!("{name}: p99 with the filter, ms"), free.whole, unfiltered.scan);
+    report.at_most(&format!("{name}: p99 without it, ms"), free.vectors, UNFILTERED_MAX * graphs);
     Ok(())
 }

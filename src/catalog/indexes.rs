@@ -19,6 +19,10 @@ fn name(segment: u64) -> Vec<u8> {
     [PREFIX, &key(segment)].concat()
 }
 
+fn sample_name(segment: u64) -> Vec<u8> {
+    [SAMPLES, &key(segment)].concat()
+}
+
 /// The indexes by the number of their segment.
 pub(crate) fn indexes(rows: &dyn Rows) -> Result<BTreeMap<u64, SegmentIndexRecord>> {
     let mut all = BTreeMap::new();
@@ -44,7 +48,7 @@ pub(crate) fn samples(rows: &dyn Rows) -> Result<BTreeMap<u64, SampleRecord>> {
 
 /// Notes the recall of the index of a segment.
 pub(crate) fn put_sample(tables: &mut Tables<'_>, segment: u64, sample: &SampleRecord) -> Result<()> {
-    tables.put_record(Table::Meta, &[SAMPLES, &key(segment)].concat(), sample)
+    tables.put_record(Table::Meta, &sample_name(segment), sample)
 }
 
 /// Names a new blob as the index of a segment that has none.
@@ -74,7 +78,7 @@ pub(crate) fn drop_orphans(tables: &mut Tables<'_>) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for segment in samples(tables)?.into_keys() {
         if tables.find::<SegmentRecord>(Table::Segments, &key(segment))?.is_none() {
-            tables.remove(Table::Meta, &[SAMPLES, &key(segment)].concat())?;
+            tables.remove(Table::Meta, &sample_name(segment))?;
         }
     }
     for segment in indexes(tables)?.into_keys() {

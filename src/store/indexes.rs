@@ -143,9 +143,9 @@ impl SegmentIndex {
     /// The index, to plan a search by. Cost: at the first call, the checksums of some megabytes.
     pub(crate) fn planned(&self) -> std::result::Result<&Index, &Damage> {
         let opened = self.opened.as_ref()?;
-        opened.planned.get_or_init(|| {
+        self.once(&opened.planned, || {
             let read = |range| opened.blob.bytes(range).map(drop);
-            self.note(opened.index.planned_by().into_iter().try_for_each(read));
+            opened.index.planned_by().into_iter().try_for_each(read)
         });
         self.get()
     }
@@ -154,14 +154,22 @@ impl SegmentIndex {
     /// caller's being one.
     pub(crate) fn whole(&self, threads: NonZero<usize>) -> std::result::Result<&Index, &Damage> {
         let opened = self.opened.as_ref()?;
-        opened.whole.get_or_init(|| {
+        self.once(&opened.whole, || {
             let len = opened.blob.len();
             let pieces: Vec<_> =
                 (0..len).step_by(PIECE_BYTES).map(|at| at..len.min(at + PIECE_BYTES)).collect();
             let read = |piece: &Range<usize>, (): &mut ()| opened.blob.bytes(piece.clone()).map(drop);
-            self.note(parallel::gather(&pieces, threads, &|| (), &read, |(), ()| ()));
+            parallel::gather(&pieces, threads, &|| (), &read, |(), ()| ())
         });
         self.get()
+    }
+
+    /// Looks for damage once, and remembers it.
+    fn once(&self, done: &OnceLock<()>, look: impl FnOnce() -> Result<()>) {
+        // In a forked child another thread of the parent may be at it for ever.
+        if process() == self.process {
+            done.get_or_init(|| self.note(look()));
+        }
     }
 
     /// Remembers damage.

@@ -9,8 +9,8 @@ use super::memory::Component;
 use super::nearest::{ByIndex, Search, Used};
 use super::plan::SearchPath;
 use super::snapshot::Blobs;
-use super::{Control, Store};
-use crate::catalog::{self, BLOCK_BYTES, BLOCK_ROWS, SampleRecord};
+use super::{Control, Store, selection};
+use crate::catalog::{self, SampleRecord};
 use crate::codec::{to_u64, to_usize};
 use crate::error::Result;
 use crate::vector::exact::{Query, Selection, scan};
@@ -138,7 +138,7 @@ fn measure_by(
     let block = segment.block()?;
     let one = 4 * segment.dim().next_multiple_of(64)
         + to_u64(size_of::<(u64, Query)>() + TopK::bytes(Curve::NEAREST));
-    let needs = (2 * queries).saturating_mul(one) + (view.counters.next_row / BLOCK_ROWS + 1) * BLOCK_BYTES;
+    let needs = (2 * queries).saturating_mul(one) + selection::bytes(view.counters.next_row);
     // Where the budget has no room, nothing is found for now.
     let Ok(_grant) = blobs.store().accountant().grant(Component::Queries, "a look at a recall", needs) else {
         return Ok(None);

@@ -102,6 +102,11 @@ impl<const N: usize> Table<N> {
         }
     }
 
+    /// Where a section is.
+    pub(super) fn range(&self, place: usize) -> Range<usize> {
+        self.ranges.get(place).cloned().unwrap_or_default()
+    }
+
     /// The sections, in their order.
     pub(super) fn ranges(&self) -> &[Range<usize>; N] {
         &self.ranges

@@ -133,8 +133,7 @@ impl Sections {
 
     /// The header, and the section with the recall curve.
     pub(super) fn planned_by(&self) -> Vec<Range<usize>> {
-        let curve = self.table.ranges().get(CURVE_SECTION).cloned();
-        [Some(0..HEADER_BYTES), curve].into_iter().flatten().collect()
+        vec![0..HEADER_BYTES, self.table.range(CURVE_SECTION)]
     }
 }
 

@@ -221,7 +221,7 @@ impl Sections {
     }
 
     fn range(&self, place: usize) -> Range<usize> {
-        self.table.ranges().get(place).cloned().unwrap_or_default()
+        self.table.range(place)
     }
 
     /// The header, and the sections that begin with a recall curve.

@@ -24,9 +24,6 @@ impl Nearest {
     /// Adds a row. A score that is no number counts as the worst there is.
     pub(super) fn add(&mut self, score: f32, position: u32) {
         let score = if score.is_nan() { f32::NEG_INFINITY } else { score };
-        if score < self.floor {
-            return;
-        }
         self.kept.push(u64::from(rank(score)) << 32 | u64::from(position));
         if self.kept.len() >= self.wanted.saturating_add(self.wanted / 2).saturating_add(16) {
             self.cut();

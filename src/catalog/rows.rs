@@ -95,13 +95,14 @@ pub(crate) fn tail_row(row: &[u8], value: &[u8]) -> Result<(u64, Vec<f32>)> {
     if !value.len().is_multiple_of(4) {
         return Err(Table::Tail.damage(row, &format!("{} bytes are no vector", value.len())));
     }
-    let vector = value.chunks_exact(4).filter_map(|c| Some(f32::from_le_bytes(c.try_into().ok()?))).collect();
+    let (values, _) = value.as_chunks();
+    let vector = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
     Ok((number, vector))
 }
 
 /// A vector as the tail stores it.
 pub(crate) fn tail_value(vector: &[f32]) -> Vec<u8> {
-    vector.iter().flat_map(|value| value.to_le_bytes()).collect()
+    vector.iter().map(|value| value.to_le_bytes()).collect::<Vec<_>>().into_flattened()
 }
 
 /// Reads the document number of an id.

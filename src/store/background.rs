@@ -5,6 +5,8 @@ use std::thread::{Builder, JoinHandle};
 
 use super::memory::{Component, THREAD_BYTES};
 use super::merge::{self, MergeLimits};
+use super::nearest::prepare;
+use super::pace::Pace;
 use super::{Background, CancelToken, Control, Inner, Store, recall};
 use crate::error::{Error, Result};
 use crate::storage::{hold, process};
@@ -117,7 +119,8 @@ impl Shared {
             let Some(inner) = inner.upgrade() else { return };
             // Without an owner: what this thread holds does not keep the thread alive.
             let store = Store { owner: None, inner };
-            let result = tend(&store, &control);
+            let pace = Pace::new(&store);
+            let result = tend(&store, &control.clone().on_progress(move |_| pace.step()));
             drop(store);
             self.note(result);
         }
@@ -171,8 +174,15 @@ fn chain(error: &Error) -> String {
 }
 
 impl Store {
-    /// Tells the background that there may be something to merge.
-    pub(super) fn merge_in_background(&self) {
+    /// Does what follows a commit: readies new segments for searches, and tells the background that there may be something to merge.
+    pub(super) fn follow(&self, segments_changed: bool, others_changed: bool) {
+        if segments_changed {
+            // What is damaged is told to those who search.
+            let _ = prepare(self);
+        }
+        if !segments_changed && !others_changed {
+            return;
+        }
         if let Some(owner) =
             self.owner.as_ref().filter(|_| self.inner.options.background == Background::Thread)
         {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::merge::{self, Allowance, Goal, MergeLimits, MergeReport};
 use super::vectors::NewVectors;
-use super::{Control, Store, WriteTxn, indexing, recall};
+use super::{Control, Store, indexing, recall};
 use crate::catalog::{self, Table};
 use crate::codec::{key, to_u64};
 use crate::error::Result;
@@ -51,7 +51,7 @@ pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport>
     let all = Allowance::new(&MergeLimits::default());
     let mut merged = merge::run(store, Goal::Packed, all, MergeReport::default(), control)?;
     recall::look(store, control)?;
-    indexing::build_missing(store, all, &mut merged, control)?;
+    indexing::build_missing(store, u64::MAX, all, &mut merged, control)?;
     report.indexes_built = merged.indexes;
     catalog::fold(&*store.file()?)?;
     report.catalog_packed = pack_catalog(store)?;
@@ -65,7 +65,7 @@ pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport>
 
 /// Makes the index over metadata in a store that has none, for it was written by a version without.
 fn build_index(store: &Store, control: &Control) -> Result<()> {
-    let mut txn = store.write()?;
+    let mut txn = store.publish(&Control::default())?;
     let is_built = txn.change(|tables, state| {
         if catalog::index::index(tables)?.is_some() {
             return Ok(false);
@@ -91,7 +91,7 @@ fn build_index(store: &Store, control: &Control) -> Result<()> {
 
 /// Makes segments of the tails.
 fn seal(store: &Store) -> Result<()> {
-    let mut txn = store.write()?;
+    let mut txn = store.publish(&Control::default())?;
     txn.change(|tables, state| {
         if let Some(text) = state.text.as_mut().filter(|text| text.has_tail()) {
             text.take_tail(tables, &state.counters)?;
@@ -159,7 +159,7 @@ enum Step {
 
 /// Moves blobs and extents; `false` when nothing was to be moved, or nothing could be.
 fn relocate(store: &Store, step: Step) -> Result<bool> {
-    let mut txn = store.write()?;
+    let mut txn = store.publish(&Control::default())?;
     txn.write_through()?;
     let container = Arc::clone(&txn.state.container);
     container.ripen()?;
@@ -232,7 +232,7 @@ fn room(container: &Container, blobs: &[Run], limit: u64) -> Result<Room> {
 
 /// Commits nothing but the number of the commit, and what is in the log, to redb.
 fn touch(store: &Store) -> Result<()> {
-    let mut txn: WriteTxn = store.write()?;
+    let mut txn = store.publish(&Control::default())?;
     txn.write_through()?;
     txn.state.changed = true;
     txn.commit().map(drop)

@@ -10,9 +10,10 @@ use super::memory::Component;
 use super::merge::{Allowance, MergeReport};
 use super::recall::is_worn;
 use super::snapshot::Blobs;
+use super::view::View;
 use super::watch::Watch;
-use super::{Control, Store};
-use crate::catalog::{self, SegmentIndexRecord, SegmentRecord, Table};
+use super::{Control, OpenOptions, Store};
+use crate::catalog::{self, Counters, SegmentIndexRecord, SegmentRecord, Table, Tables};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
@@ -22,8 +23,10 @@ use crate::vector::hnsw::{self, Codes, Params};
 use crate::vector::index::Recipe;
 use crate::vector::segment::Segment;
 
-/// Segments of fewer rows get no index under `auto`: they are scanned in a millisecond.
+/// Stores of fewer rows in segments get no index under `auto`: they are scanned in a millisecond.
 const AUTO_ROWS_MIN: u64 = 10_000;
+/// In others, segments of fewer rows.
+const AUTO_SEGMENT_ROWS_MIN: u64 = 5_000;
 /// Segments of fewer rows get no index of a kind that was chosen: there would be too few to measure its recall with.
 const CHOSEN_ROWS_MIN: u64 = 1_000;
 /// A segment is not made larger than what can be indexed in this part of the memory budget.
@@ -41,7 +44,8 @@ const CODE_VALUES_PER_MS: u64 = 10_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IndexKind {
-    /// From 10,000 vectors on `hnsw-sq8`; `sq4` where the memory budget does not allow to build a graph. The default.
+    /// In a store of 10,000 vectors or more, from 5,000 in a segment on `hnsw-sq8`; `sq4` where the memory budget does not allow to build a
+    /// graph. The default.
     #[default]
     Auto,
     /// None: every search is exact.
@@ -76,6 +80,16 @@ impl IndexKind {
             Some(recipe) => recipe.name(),
             None if self == IndexKind::Exact => "exact",
             None => "auto",
+        }
+    }
+
+    /// Segments of fewer rows get no index, in a store of so many; nothing where none does.
+    fn rows_min(self, all: u64) -> Option<u64> {
+        match self {
+            IndexKind::Exact => None,
+            IndexKind::Auto if all < AUTO_ROWS_MIN => Some(AUTO_ROWS_MIN),
+            IndexKind::Auto => Some(AUTO_SEGMENT_ROWS_MIN),
+            _ => Some(CHOSEN_ROWS_MIN),
         }
     }
 
@@ -114,6 +128,7 @@ impl FromStr for IndexKind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Means {
     pub(super) kind: IndexKind,
+    /// The rows from which on; nothing where no segment gets one.
     rows_min: Option<u64>,
     /// Bytes of memory that are left for building.
     memory: u64,
@@ -139,12 +154,12 @@ pub(super) fn rows_max(budget: u64, dim: u64) -> u64 {
 
 impl Means {
     /// What a store has to build indexes with.
-    pub(super) fn of(store: &Store, kind: IndexKind) -> Self {
+    pub(super) fn of(store: &Store, view: &View, kind: IndexKind) -> Self {
         let options = store.options();
         let threads = options.threads.unwrap_or(NonZero::<usize>::MIN);
         // While an index is built others write and search, and are not to be refused for it.
         let memory = store.accountant().left().saturating_sub(options.budget() / SPARE_PARTS);
-        Means { kind, rows_min: options.index_rows_min, memory, threads }
+        Means { kind, rows_min: rows_min(kind, view, options), memory, threads }
     }
 
     /// What to build for a segment, and with how many threads; or why nothing.
@@ -153,12 +168,9 @@ impl Means {
         rows: u64,
         dim: u64,
     ) -> std::result::Result<(Recipe, NonZero<usize>), String> {
-        let rows_min = match self.kind {
-            IndexKind::Exact => return Err("the store was made to search exactly".into()),
-            IndexKind::Auto => AUTO_ROWS_MIN,
-            _ => CHOSEN_ROWS_MIN,
+        let Some(rows_min) = self.rows_min else {
+            return Err("the store was made to search exactly".into());
         };
-        let rows_min = self.rows_min.unwrap_or(rows_min);
         if rows < rows_min {
             return Err(format!("an index is built from {rows_min} rows on"));
         }
@@ -180,17 +192,25 @@ impl Means {
     }
 }
 
+/// The rows from which on segments of a view get an index; nothing where none does.
+pub(super) fn rows_min(kind: IndexKind, view: &View, options: &OpenOptions) -> Option<u64> {
+    let all = view.segments.iter().map(|segment| segment.count()).sum();
+    kind.rows_min(all).map(|rows| options.index_rows_min.unwrap_or(rows))
+}
+
 /// The kind of index that a store was made for.
 pub(super) fn kind(rows: &dyn catalog::Rows) -> Result<IndexKind> {
     let name = catalog::settings(rows)?.index;
     name.parse().map_err(|error: Error| Table::Meta.damage(b"settings", &error.to_string()))
 }
 
-/// Builds the indexes that segments should have and have not, or have damaged or worn, and adds them to `report`.
+/// Builds the indexes that segments of at most `rows_max` rows should have and have not, or have damaged or worn, and adds them to
+/// `report`.
 ///
 /// Each is built from the blobs of a snapshot, without holding up writers, and published in a transaction of its own.
 pub(super) fn build_missing(
     store: &Store,
+    rows_max: u64,
     allowance: Allowance,
     report: &mut MergeReport,
     control: &Control,
@@ -198,11 +218,12 @@ pub(super) fn build_missing(
     report.indexes_waiting = 0;
     let snapshot = store.snapshot()?;
     let kind = kind(snapshot.txn())?;
-    let segments: Vec<u64> = snapshot.view().segments.iter().map(|segment| segment.id()).collect();
+    let segments = snapshot.view().segments.iter().filter(|segment| segment.count() <= rows_max);
+    let segments: Vec<u64> = segments.map(|segment| segment.id()).collect();
     drop(snapshot);
     for id in segments {
         let blobs = store.snapshot()?.into_blobs();
-        let means = Means::of(store, kind);
+        let means = Means::of(store, blobs.view(), kind);
         let Some((segment, recipe, threads)) = wanted(&blobs, id, &means) else { continue };
         let rows = segment.count();
         let Some(due) = allowance.of(report.rows, rows, time(&segment, recipe, threads)) else {
@@ -219,15 +240,11 @@ pub(super) fn build_missing(
             due.step()?;
             watch.step()
         };
-        let (count, dim) = (to_usize(rows), to_usize(segment.dim()));
-        let needs = to_u64(recipe.build_bytes(count, dim, threads.get()));
-        // Others may have taken meanwhile what was left.
-        let granted = store.accountant().grant(Component::Indexing, "building an index", needs);
-        let Ok(_grant) = granted else { continue };
-        let result = write(&container, (&segment, metric), recipe, threads, &step);
+        let result = build(store, &container, (&segment, metric), (recipe, threads), &step);
         watch.add_to(report);
         let draft = match result {
-            Ok(draft) => draft,
+            Ok(Some(draft)) => draft,
+            Ok(None) => continue,
             Err(Error::Cancelled) if !control.is_cancelled() => {
                 if watch.is_sparse() {
                     return Ok(Built::UntilMerged);
@@ -241,6 +258,31 @@ pub(super) fn build_missing(
         report.rows += rows;
     }
     Ok(Built::All)
+}
+
+/// Builds the index that a segment is to have before it is published: those that it takes the place of are searched by theirs
+/// meanwhile. Nothing where it is to have none, and where it has to be published before.
+pub(super) fn build_ahead(
+    store: &Store,
+    container: &Arc<Container>,
+    segment: &Segment,
+    report: &mut MergeReport,
+    control: &Control,
+) -> Result<Option<BlobRecord>> {
+    let snapshot = store.snapshot()?;
+    let (means, metric) = (Means::of(store, snapshot.view(), kind(snapshot.txn())?), snapshot.view().metric);
+    drop(snapshot);
+    let rows = segment.count();
+    let Ok(how) = means.index_for(rows, segment.dim()) else { return Ok(None) };
+    let watch = Watch::ahead(store, segment, control);
+    let step = |done| control.step("index", done, Some(rows)).and_then(|()| watch.step());
+    let built = build(store, container, (segment, metric), how, &step);
+    watch.add_to(report);
+    match built {
+        Ok(draft) => draft.map(BlobDraft::finish).transpose(),
+        Err(Error::Cancelled) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// How far the building of indexes came.
@@ -279,6 +321,21 @@ fn time(segment: &Segment, recipe: Recipe, threads: NonZero<usize>) -> Duration 
     Duration::from_millis(segment.count().saturating_mul(segment.dim()) / per_ms)
 }
 
+/// Builds an index; nothing where others have taken the memory that was left.
+fn build(
+    store: &Store,
+    container: &Arc<Container>,
+    (segment, metric): (&Segment, Metric),
+    (recipe, threads): (Recipe, NonZero<usize>),
+    step: &(dyn Fn(u64) -> Result<()> + Sync),
+) -> Result<Option<BlobDraft>> {
+    let (rows, dim) = (to_usize(segment.count()), to_usize(segment.dim()));
+    let needs = to_u64(recipe.build_bytes(rows, dim, threads.get()));
+    let granted = store.accountant().grant(Component::Indexing, "building an index", needs);
+    let Ok(_grant) = granted else { return Ok(None) };
+    write(container, (segment, metric), recipe, threads, step).map(Some)
+}
+
 /// Builds an index into a blob of its own.
 fn write(
     container: &Arc<Container>,
@@ -307,6 +364,20 @@ fn write(
     }
 }
 
+/// Names the index of a segment in the catalog.
+pub(super) fn name(
+    tables: &mut Tables<'_>,
+    counters: &mut Counters,
+    segment: u64,
+    place: &BlobRecord,
+) -> Result<()> {
+    let index = SegmentIndexRecord { blob: counters.next_blob };
+    catalog::put_index(tables, segment, &index, place)?;
+    counters.next_blob += 1;
+    counters.segments_changed = counters.commit;
+    Ok(())
+}
+
 /// Names an index, unless its segment is gone meanwhile.
 pub(super) fn publish(
     store: &Store,
@@ -319,16 +390,13 @@ pub(super) fn publish(
     unnamed.add(&place);
     // Before the lock of the writers: the commit that names it has little left to sync.
     container.sync_blobs()?;
-    let mut txn = store.write()?;
+    let mut txn = store.publish(&Control::default())?;
     let named = txn.change(|tables, state| {
         if tables.find::<SegmentRecord>(Table::Segments, &key(segment.id()))?.is_none() {
             return Ok(false);
         }
         state.retired.extend(catalog::drop_index(tables, segment.id())?);
-        let index = SegmentIndexRecord { blob: state.counters.next_blob };
-        catalog::put_index(tables, segment.id(), &index, &place)?;
-        state.counters.next_blob += 1;
-        state.counters.segments_changed = state.counters.commit;
+        name(tables, &mut state.counters, segment.id(), &place)?;
         state.changed = true;
         Ok(true)
     })?;
@@ -343,17 +411,24 @@ pub(super) fn publish(
 mod tests {
     use super::*;
 
+    /// What a store of 20,000 rows has.
     fn means(kind: IndexKind, memory: u64, threads: usize) -> Means {
-        Means { kind, rows_min: None, memory, threads: NonZero::new(threads).unwrap() }
+        Means { kind, rows_min: kind.rows_min(20_000), memory, threads: NonZero::new(threads).unwrap() }
     }
 
     #[test]
     fn an_index_is_for_segments_that_are_large_enough() {
         let wanted = |kind, rows| means(kind, u64::MAX, 1).index_for(rows, 384).is_ok();
-        for (kind, rows_min) in [(IndexKind::Auto, AUTO_ROWS_MIN), (IndexKind::Sq8, CHOSEN_ROWS_MIN)] {
+        for (kind, rows_min) in [(IndexKind::Auto, AUTO_SEGMENT_ROWS_MIN), (IndexKind::Sq8, CHOSEN_ROWS_MIN)]
+        {
             assert!(wanted(kind, rows_min) && !wanted(kind, rows_min - 1), "{kind}");
         }
         assert!(!wanted(IndexKind::Exact, 1_000_000));
+        assert_eq!(
+            IndexKind::Auto.rows_min(AUTO_ROWS_MIN - 1),
+            Some(AUTO_ROWS_MIN),
+            "a small store is scanned"
+        );
     }
 
     #[test]

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::vector::ask::Held;
 
 /// What a thread takes for its stack and its share of the allocator, as far as it touches them, in bytes.
 pub(super) const THREAD_BYTES: u64 = 256 << 10;
+/// Outlines take at most this part of the memory budget.
+const OUTLINE_PARTS: u64 = 16;
 
 /// What memory is granted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +161,20 @@ impl Accountant {
         let mut grant = self.nothing(component);
         grant.grow(what, bytes)?;
         Ok(grant)
+    }
+
+    /// The memory of an outline, as long as all outlines take a small part of the budget.
+    ///
+    /// # Errors
+    /// As [`Accountant::grant`].
+    pub(super) fn outline(self: &Arc<Self>, bytes: u64) -> Result<Held> {
+        let what = "an outline of vectors";
+        let most = self.budget / OUTLINE_PARTS;
+        let left = most.saturating_sub(self.granted(Component::Outlines));
+        if bytes > left {
+            return Err(Error::Memory { what: what.into(), needs: bytes, left });
+        }
+        Ok(Box::new(self.grant(Component::Outlines, what, bytes)?))
     }
 
     /// A grant of nothing, to grow.

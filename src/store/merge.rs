@@ -10,12 +10,12 @@ use super::snapshot::Blobs;
 use super::text;
 use super::vectors::name;
 use super::view::View;
-use super::{Control, OpenOptions, Store, WriteTxn, indexing};
+use super::{Control, OpenOptions, Store, indexing};
 use crate::catalog::{self, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
 use crate::limits::SEGMENT_BYTES_MAX;
-use crate::storage::{BlobRecord, Naming, Unnamed};
+use crate::storage::{BlobRecord, Container, Naming, Unnamed};
 use crate::vector::segment::{Layout, Segment, SegmentWriter};
 use crate::vector::tiers::{self, Size, Tiers};
 
@@ -73,6 +73,10 @@ pub(super) struct Allowance {
 impl Allowance {
     pub(super) fn new(limits: &MergeLimits) -> Self {
         Allowance { rows: limits.rows, deadline: Instant::now().checked_add(limits.time) }
+    }
+
+    fn is_unlimited(self) -> bool {
+        self.deadline.is_none()
     }
 
     /// What something may take that writes so many rows, after `done` rows; `None` if it is likely to take too long.
@@ -165,7 +169,7 @@ pub(super) fn merge(store: &Store, limits: &MergeLimits, control: &Control) -> R
     loop {
         report = run(store, Goal::Tiers, allowance, report, control)?;
         if report.waiting > 0
-            || indexing::build_missing(store, allowance, &mut report, control)? == Built::All
+            || indexing::build_missing(store, u64::MAX, allowance, &mut report, control)? == Built::All
         {
             return Ok(report);
         }
@@ -212,9 +216,16 @@ impl Run<'_> {
             let bytes = rows.saturating_mul(4 * to_u64(view.dim().unwrap_or(0)));
             let (store, control) = (self.store, self.control);
             let sources = view.segments.get(range).unwrap_or_default().to_vec();
+            let (rows_max, mut indexes) = (rows.min(tiers.rows_max), 0);
+            // Not where the space of what is dead is waited for, or where time is short.
+            let with_index =
+                self.goal == Goal::Tiers && self.allowance.is_unlimited() && tiers.sparse(&sizes).is_none();
             let merged = self.attempt(rows, bytes / BYTES_PER_MS, |step| {
-                merge_some(store, blobs, &sources, rows.min(tiers.rows_max), control, step)
+                let merged = merge_some(store, blobs, &sources, (rows_max, with_index), control, step)?;
+                indexes = merged.unwrap_or(0);
+                Ok(merged.is_some())
             })?;
+            self.report.indexes += indexes;
             if !merged {
                 self.report.waiting += tiers.due(&sizes).0;
                 return Ok(());
@@ -263,10 +274,13 @@ impl Run<'_> {
     }
 }
 
-/// Segments that are written and not named yet.
+/// Segments that are written and not named yet, and the indexes that some have.
 struct Written {
     segments: Vec<(Layout, BlobRecord)>,
+    indexes: Vec<Option<BlobRecord>>,
     unnamed: Unnamed,
+    /// What was done meanwhile.
+    meanwhile: MergeReport,
 }
 
 impl Written {
@@ -276,32 +290,51 @@ impl Written {
         }
         self.segments.extend(segment);
     }
+
+    /// Builds the indexes that the segments are to have.
+    fn index(&mut self, store: &Store, container: &Arc<Container>, control: &Control) -> Result<()> {
+        for (layout, blob) in &self.segments {
+            let number = store.snapshot()?.view().counters.next_segment;
+            let segment = Segment::open(container, number, layout.clone(), (0, blob.clone()))?;
+            let index = indexing::build_ahead(store, container, &segment, &mut self.meanwhile, control)?;
+            if let Some(place) = &index {
+                self.unnamed.add(place);
+            }
+            self.indexes.push(index);
+        }
+        Ok(())
+    }
 }
 
-/// Merges segments into as few as their bound allows; `false`, and nothing is changed, if one of them is gone by then.
+/// Merges segments into as few as their bound allows, with the indexes that these are to have if so wanted; returns how many those
+/// are. Nothing is changed if one of the segments is gone by then.
 pub(super) fn merge_some(
     store: &Store,
     blobs: Blobs,
     sources: &[Arc<Segment>],
-    rows_max: u64,
+    (rows_max, with_index): (u64, bool),
     control: &Control,
     step: &dyn Fn(u64) -> Result<()>,
-) -> Result<bool> {
+) -> Result<Option<u64>> {
     let rows_max = to_usize(rows_max.max(1));
     let needs = to_u64(SegmentWriter::memory(rows_max));
     let grant = store.accountant().grant(Component::Merging, "merging segments", needs)?;
-    let built = build(&blobs, sources, rows_max, step)?;
+    let mut built = build(&blobs, sources, rows_max, step)?;
     drop(grant);
     let container = Arc::clone(blobs.container());
+    // The pages of the sources are free the sooner.
+    drop(blobs);
+    if with_index {
+        built.index(store, &container, control)?;
+    }
     if !built.segments.is_empty() {
         // Not under the lock of the writers: the commit that names them has little left to sync.
         container.sync_blobs()?;
     }
-    // The pages of the sources are free the sooner.
-    drop(blobs);
+    let indexes = to_u64(built.indexes.iter().flatten().count()) + built.meanwhile.indexes;
     let is_published = publish(store, sources, built, control)?;
     container.trim()?;
-    Ok(is_published)
+    Ok(is_published.then_some(indexes))
 }
 
 /// Writes the live rows of `sources` into new segments of at most `rows_max` rows.
@@ -312,7 +345,9 @@ fn build(
     step: &dyn Fn(u64) -> Result<()>,
 ) -> Result<Written> {
     let (view, container) = (blobs.view(), blobs.container());
-    let mut built = Written { segments: Vec::new(), unnamed: Unnamed::new(container) };
+    let unnamed = Unnamed::new(container);
+    let (segments, indexes, meanwhile) = (Vec::new(), Vec::new(), MergeReport::default());
+    let mut built = Written { segments, indexes, unnamed, meanwhile };
     let mut writer: Option<SegmentWriter> = None;
     let mut done = 0;
     for source in sources {
@@ -348,7 +383,7 @@ fn build(
 
 /// Puts what was built into the place of `sources`, unless one of them was replaced meanwhile.
 fn publish(store: &Store, sources: &[Arc<Segment>], built: Written, control: &Control) -> Result<bool> {
-    let mut txn = WriteTxn::begin(store, control)?;
+    let mut txn = store.publish(control)?;
     let is_published = txn.change(|tables, state| {
         let mut runs = Vec::new();
         let mut space = None;
@@ -367,7 +402,13 @@ fn publish(store: &Store, sources: &[Arc<Segment>], built: Written, control: &Co
         }
         state.retired.extend(runs);
         state.counters.segments_changed = state.counters.commit;
+        let first = state.counters.next_segment;
         name(tables, &mut state.counters, space.unwrap_or(state.space_id), &built.segments)?;
+        for (segment, index) in (first..).zip(&built.indexes) {
+            if let Some(place) = index {
+                indexing::name(tables, &mut state.counters, segment, place)?;
+            }
+        }
         state.changed = true;
         Ok(true)
     })?;

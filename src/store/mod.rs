@@ -18,6 +18,7 @@ mod memory;
 mod merge;
 mod nearest;
 mod options;
+mod pace;
 mod plan;
 mod probe;
 mod query;
@@ -72,6 +73,7 @@ pub use write::{CommitReport, ConflictPolicy, DeleteReport, WriteTxn};
 use background::Owner;
 use ids::Ids;
 use memory::{Accountant, Component, Grant};
+use pace::Searches;
 use turns::Turns;
 use view::View;
 
@@ -116,6 +118,7 @@ struct Inner {
     view: Mutex<Option<Arc<View>>>,
     /// Whose turn it is to write.
     turns: Arc<Turns>,
+    searches: Searches,
     /// Held by whoever merges or compacts.
     merging: Mutex<()>,
     /// Ids of documents that were found.
@@ -173,6 +176,7 @@ impl Store {
             file: RwLock::new(file),
             view: Mutex::new(None),
             turns: Arc::default(),
+            searches: Searches::new(),
             merging: Mutex::new(()),
             ids: Ids::default(),
             embedding: Mutex::new(memory.nothing(Component::Embedding)),
@@ -261,12 +265,18 @@ impl Store {
         Ok(Snapshot::new(self.clone(), txn, view))
     }
 
-    /// Begins to write; waits while another transaction of this process is open. Dropping it undoes it.
+    /// Begins to write; waits while another transaction of this process is open, and for [`Background::Thread`] if that falls behind while
+    /// the store is searched. Dropping it undoes it.
     ///
     /// # Errors
     /// `Unavailable` for a store opened read-only and after a fork; `Poisoned` after a failed write.
     pub fn write(&self) -> Result<WriteTxn> {
-        WriteTxn::begin(self, &Control::default())
+        WriteTxn::begin(self, |turns| turns.take(&Control::default()))
+    }
+
+    /// Begins to write what merges and the like have made.
+    fn publish(&self, control: &Control) -> Result<WriteTxn> {
+        WriteTxn::begin(self, |turns| turns.take_first(control))
     }
 
     /// Adds documents in one transaction, replacing those of the same id.

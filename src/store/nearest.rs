@@ -11,7 +11,6 @@ use super::plan::{Facts, Known, SearchPath, Seen, Way, way};
 use super::snapshot::{Blobs, Snapshot};
 use crate::codec::{to_u64, to_usize};
 use crate::error::{Error, Result};
-use crate::vector::ask::Held;
 use crate::vector::exact::{Query, Selection, scan_positions};
 use crate::vector::hnsw::{self, Wanted};
 use crate::vector::index::Index;
@@ -23,9 +22,6 @@ use crate::vector::topk::TopK;
 
 /// When the graph found too few documents, so many times as many rows are asked for.
 const MORE: usize = 4;
-
-/// Outlines take at most this part of the memory budget.
-const OUTLINE_PARTS: u64 = 16;
 
 /// What is wanted.
 pub(super) struct Search<'a> {
@@ -42,6 +38,7 @@ pub(super) struct Search<'a> {
 /// Finds the best documents of a snapshot, and notes how in `plan`.
 pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan) -> Result<TopK> {
     let view = snapshot.view();
+    snapshot.store().inner.searches.note();
     let mut top = TopK::new(search.k);
     let mut scanned: Vec<&Segment> = Vec::new();
     let (started, mut used) = (Instant::now(), Used::default());
@@ -61,7 +58,7 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
     plan.graph_time = started.elapsed().saturating_sub(plan.codes_time + plan.rescore_time);
     let started = Instant::now();
     let mut blocks: Vec<Outlined<'_>> = Vec::new();
-    let ask = |bytes| outline_grant(snapshot.blobs().store(), bytes);
+    let ask = |bytes| snapshot.store().accountant().outline(bytes);
     for segment in &scanned {
         blocks.push(match view.indexes.get(&segment.id()) {
             Some(_) => segment.block()?.into(),
@@ -87,15 +84,25 @@ pub(super) fn nearest(snapshot: &Snapshot, search: &Search<'_>, plan: &mut Plan)
     Ok(top)
 }
 
-/// The memory of an outline, as long as all outlines take a small part of the budget.
-fn outline_grant(store: &Store, bytes: u64) -> Result<Held> {
-    let (memory, what) = (store.accountant(), "an outline of vectors");
-    let most = memory.budget() / OUTLINE_PARTS;
-    let left = most.saturating_sub(memory.granted(Component::Outlines));
-    if bytes > left {
-        return Err(Error::Memory { what: what.into(), needs: bytes, left });
+/// Does what the first searches of new segments would do, where there are searches by vectors: reads and verifies everything, and draws
+/// outlines.
+///
+/// # Errors
+/// As [`Store::snapshot`]; `Corrupt` for a segment that is damaged.
+pub(super) fn prepare(store: &Store) -> Result<()> {
+    if !store.inner.searches.go_on() {
+        return Ok(());
     }
-    Ok(Box::new(memory.grant(Component::Outlines, what, bytes)?))
+    let blobs = store.snapshot()?.into_blobs();
+    let view = blobs.view();
+    let ask = |bytes| store.accountant().outline(bytes);
+    for segment in view.segments.iter() {
+        match view.indexes.get(&segment.id()) {
+            Some(index) => drop(index.whole(NonZero::<usize>::MIN)),
+            None => segment.prepare(view.metric, &ask)?,
+        }
+    }
+    Ok(())
 }
 
 /// How many threads scan, as many as wanted that there is memory for, and that memory.

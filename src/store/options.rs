@@ -44,7 +44,7 @@ pub enum Durability {
 #[non_exhaustive]
 pub enum Background {
     /// A thread of the store, started by the first commit after which there may be something to merge, and ended with the
-    /// store. The default.
+    /// store. The default. While it works and the store is searched, [`Store::write`] waits up to half a second after the write before.
     #[default]
     Thread,
     /// Nobody but [`Store::merge`] and [`Store::compact`]: what they do not merge waits.

@@ -91,7 +91,7 @@ fn keep(store: &Store, found: &[(u64, SampleRecord)]) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
-    let mut txn = store.write()?;
+    let mut txn = store.publish(&Control::default())?;
     txn.change(|tables, state| {
         let indexes = catalog::indexes(tables)?;
         for (segment, sample) in found {

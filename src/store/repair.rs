@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::merge::{Allowance, MergeLimits, MergeReport};
 use super::snapshot::document_row;
 use super::text::{self, NewText};
-use super::{CheckLevel, Control, Damage, Snapshot, Store, WriteTxn, indexing};
+use super::{CheckLevel, Control, Damage, Snapshot, Store, indexing};
 use crate::catalog::{self, DocumentRecord, Table, Tables};
 use crate::codec::{key, to_u64};
 use crate::error::{Error, Result};
@@ -82,7 +82,7 @@ pub(super) fn repair(store: &Store, mode: RepairMode, control: &Control) -> Resu
     if !needs.indexes.is_empty() {
         drop_indexes(store, &needs.indexes, control)?;
         let all = Allowance::new(&MergeLimits::default());
-        indexing::build_missing(store, all, &mut MergeReport::default(), control)?;
+        indexing::build_missing(store, u64::MAX, all, &mut MergeReport::default(), control)?;
     }
     report.left = store.check(CheckLevel::Deep, control)?.damage;
     Ok(report)
@@ -167,7 +167,7 @@ fn for_each_document(
 
 /// Makes the text index from the documents.
 fn make_text(store: &Store, control: &Control) -> Result<()> {
-    let mut txn = WriteTxn::begin(store, control)?;
+    let mut txn = store.publish(control)?;
     // Of a record that is damaged the language of the stems is lost.
     let stored = txn.change(|tables, _| Ok(catalog::text(tables).ok().flatten()))?;
     txn.clear(Table::TextSegments)?;
@@ -204,7 +204,7 @@ fn drop_unnamed(tables: &mut Tables<'_>) -> Result<Vec<Run>> {
 
 /// Makes the index over metadata from the documents.
 fn make_metadata(store: &Store, control: &Control) -> Result<()> {
-    let mut txn = WriteTxn::begin(store, control)?;
+    let mut txn = store.publish(control)?;
     txn.clear(Table::Postings)?;
     txn.clear(Table::Fields)?;
     txn.change(|tables, state| {
@@ -220,7 +220,7 @@ fn make_metadata(store: &Store, control: &Control) -> Result<()> {
 
 /// Drops the indexes of segments, to be built anew.
 fn drop_indexes(store: &Store, segments: &[u64], control: &Control) -> Result<()> {
-    let mut txn = WriteTxn::begin(store, control)?;
+    let mut txn = store.publish(control)?;
     txn.change(|tables, state| {
         for &segment in segments {
             state.retired.extend(catalog::drop_index(tables, segment)?);

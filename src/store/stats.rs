@@ -134,7 +134,7 @@ pub(super) fn stats(store: &Store) -> Result<Stats> {
     let view = snapshot.view();
     let container = std::sync::Arc::clone(&store.file()?.container);
     let index = super::indexing::kind(snapshot.txn())?;
-    let means = Means::of(store, index);
+    let means = Means::of(store, view, index);
     let sizes = view.sizes();
     let (merges_due, merge_rows) =
         super::merge::bounds(view, store.options()).map_or((0, 0), |tiers| tiers.due(&sizes));

@@ -328,6 +328,7 @@ fn load_tail(txn: &ReadTxn, mut tail: Tail, memory: &Arc<Accountant>) -> Result<
     let ask = |bytes| -> Result<Held> {
         Ok(Box::new(memory.grant(Component::Tail, "reading vectors that are in no segment yet", bytes)?))
     };
+    let ask_outline = |bytes| memory.outline(bytes);
     // Each row is allocated by itself, so that a short one takes more than its values.
     let _read = ask(to_u64(2 * TAIL_READ_BYTES + 4 * DIM_MAX))?;
     let (mut added, mut bytes) = (Vec::new(), 0);
@@ -336,12 +337,12 @@ fn load_tail(txn: &ReadTxn, mut tail: Tail, memory: &Arc<Accountant>) -> Result<
         bytes += 4 * read.1.len() + 2 * size_of_val(&read);
         added.push(read);
         if bytes >= TAIL_READ_BYTES {
-            tail.append(&added, &ask)?;
+            tail.append(&added, &ask, &ask_outline)?;
             added.clear();
             bytes = 0;
         }
         Ok(true)
     })?;
-    tail.append(&added, &ask)?;
+    tail.append(&added, &ask, &ask_outline)?;
     Ok(tail)
 }

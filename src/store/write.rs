@@ -9,7 +9,7 @@ use super::memory::{Accountant, Component, Grant};
 use super::selection;
 use super::snapshot::for_each_selected;
 use super::text::NewText;
-use super::turns::Turn;
+use super::turns::{Turn, Turns};
 use super::vectors::NewVectors;
 use super::view::first_rows;
 use super::{Control, Store};
@@ -134,11 +134,11 @@ pub(super) struct TxnState {
 }
 
 impl WriteTxn {
-    /// Begins when it is this caller's turn; `control` stops the wait.
-    pub(super) fn begin(store: &Store, control: &Control) -> Result<Self> {
+    /// Begins when it is this caller's turn, which `take` waits for.
+    pub(super) fn begin(store: &Store, take: impl FnOnce(&Arc<Turns>) -> Result<Turn>) -> Result<Self> {
         // In a forked child the turn may never come.
         drop(store.file()?);
-        let turn = store.inner.turns.take(control)?;
+        let turn = take(&store.inner.turns)?;
         let txn = catalog::WriteTxn::begin(&*store.file()?)?;
         let container = Arc::clone(txn.container());
         container.ripen()?;
@@ -389,12 +389,9 @@ impl WriteTxn {
             self.state.report.commit = Some(self.state.counters.commit);
             self.state.vectors = None;
             let text_changed = self.state.text.take().is_some_and(|text| text.is_changed());
-            if self.state.counters.segments_changed == self.state.counters.commit
-                || text_changed
-                || self.state.counters.next_blob > 0 && !self.state.dead.is_empty()
-            {
-                self.store.merge_in_background();
-            }
+            let has_died = self.state.counters.next_blob > 0 && !self.state.dead.is_empty();
+            let segments_changed = self.state.counters.segments_changed == self.state.counters.commit;
+            self.store.follow(segments_changed, text_changed || has_died);
         }
         Ok(std::mem::take(&mut self.state.report))
     }

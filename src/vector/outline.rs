@@ -34,8 +34,8 @@ const LANES: usize = 16;
 /// Lengths whose products and squares are numbers of full precision.
 const LENGTHS: Range<f64> = 1e-15..1e15;
 /// Fewer rows get no outline.
-const ROWS_MIN: usize = 256;
-/// An outline saves nothing where more than one row in so many is wanted.
+const ROWS_MIN: usize = 32;
+/// An outline saves nothing where more than one row in so many is wanted, unless there are as many already.
 const FEW: usize = 16;
 
 /// What is known of a row. Its score is at most `scale * (s + e) + |q| * error - less - l`, where s is the inner product of its bytes and the
@@ -62,14 +62,21 @@ impl Outline {
         rows.saturating_mul(dim + size_of::<Row>()).saturating_add(size_of::<f32>() * dim)
     }
 
-    /// Draws the outline of a block; `held` stands for its memory. Cost: reads the vectors once.
-    pub(crate) fn draw(block: &Block<'_>, metric: Metric, held: Held) -> Self {
+    /// Draws the outline of a block, of whose first rows there are some already; `held` stands for its memory. Cost: reads the other
+    /// vectors once.
+    pub(crate) fn draw(block: &Block<'_>, metric: Metric, known: &[&Outline], held: Held) -> Self {
         let (len, dim) = (block.len(), block.dim());
-        let mut outline =
-            Outline { dim, codes: vec![0; len * dim], rows: Vec::with_capacity(len), _held: held };
+        let (codes, rows) = (Vec::with_capacity(len * dim), Vec::with_capacity(len));
+        let mut outline = Outline { dim, codes, rows, _held: held };
+        for known in known {
+            outline.codes.extend_from_slice(&known.codes);
+            outline.rows.extend_from_slice(&known.rows);
+        }
+        let first = outline.rows.len();
+        outline.codes.resize(len * dim, 0);
         let mut vector = vec![0.0; dim];
         let level = Level::new();
-        for (position, code) in outline.codes.chunks_exact_mut(dim).enumerate() {
+        for (position, code) in outline.codes.chunks_exact_mut(dim).enumerate().skip(first) {
             block.indexed(metric, position, &mut vector);
             let drawn = dispatch!(level, simd => encode(simd, &vector, code));
             outline.rows.push(Row::new(metric, &drawn, dim));
@@ -97,10 +104,26 @@ impl Drawing {
                 && let Ok(held) = ask(bytes)
             {
                 // Of two that are drawn at once, one is enough.
-                let _ = self.outline.set(Outline::draw(&block, metric, held));
+                let _ = self.outline.set(Outline::draw(&block, metric, &[], held));
             }
         }
         Outlined::new(block, self.outline.get())
+    }
+
+    /// Draws the outline of the block now, from those of its first rows that are known, if it has rows enough and `ask` grants the memory.
+    pub(crate) fn draw(&self, block: &Block<'_>, metric: Metric, known: &[&Outline], ask: Ask<'_>) {
+        let bytes = to_u64(Outline::bytes(block.len(), block.dim()));
+        if self.outline.get().is_none()
+            && block.len() >= ROWS_MIN
+            && let Ok(held) = ask(bytes)
+        {
+            let _ = self.outline.set(Outline::draw(block, metric, known, held));
+        }
+    }
+
+    /// The outline, if there is one.
+    pub(crate) fn get(&self) -> Option<&Outline> {
+        self.outline.get()
     }
 }
 
@@ -271,7 +294,7 @@ impl<'a> Outlined<'a> {
             Selection::Only(allowed) => !block.rows().is_dense(positions.clone(), allowed),
             Selection::All | Selection::Except(_) => false,
         };
-        let is_worth = !is_few && top.k() <= block.len() / FEW;
+        let is_worth = !is_few && (top.is_full() || top.k() <= block.len() / FEW);
         let (Some(outline), Some(prepared), true) = (self.outline, prepared, is_worth) else {
             return scan(&block.slice(positions), query, selection, owner, top);
         };

@@ -329,6 +329,12 @@ impl Segment {
         Ok(self.outline.outlined(self.block()?, metric, ask))
     }
 
+    /// Does what the first scans would do: reads and verifies everything, and draws an outline if `ask` grants its memory.
+    pub(crate) fn prepare(&self, metric: Metric, ask: Ask<'_>) -> Result<()> {
+        self.outline.draw(&self.block()?, metric, &[], ask);
+        Ok(())
+    }
+
     /// Its rows as a block of which only the vectors at some positions are verified; they must be within it.
     ///
     /// Cost: at the first call in a process, the checksums of norms and row numbers; then of what is asked for.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::metric::Metric;
 
 /// The bytes of vectors of a chunk, unless more were added at once: as much as may be copied for a search, and as is new to it.
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Some rows of the tail; never changed once shared.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl Chunk {
         let (vectors, norms) = (Vec::with_capacity(rows * dim), Vec::with_capacity(rows));
         let outline = Drawing::default();
         Ok(Chunk { rows: Vec::with_capacity(rows), vectors, norms, outline, _held: held })
+    }
+
+    fn block(&self, dim: usize, metric: Metric) -> Result<Block<'_>> {
+        let norms = (metric == Metric::Cosine).then_some(self.norms.as_slice());
+        Block::new(&self.vectors, dim, norms, Rows::Listed(&self.rows))
     }
 }
 
@@ -69,11 +74,17 @@ impl Tail {
         to_u64(self.len()) * row_bytes(self.dim)
     }
 
-    /// Appends rows in ascending order, each with its vector; amortized, a row is copied a logarithm of times.
+    /// Appends rows in ascending order, each with its vector; amortized, a row is copied a logarithm of times. Where rows before have
+    /// outlines, so have these, if `ask_outline` grants their memory.
     ///
     /// # Errors
     /// `Shape` for a vector of another dimension; what `ask` returned.
-    pub(crate) fn append(&mut self, added: &[(u64, Vec<f32>)], ask: Ask<'_>) -> Result<()> {
+    pub(crate) fn append(
+        &mut self,
+        added: &[(u64, Vec<f32>)],
+        ask: Ask<'_>,
+        ask_outline: Ask<'_>,
+    ) -> Result<()> {
         for (row, vector) in added {
             if vector.len() != self.dim {
                 let what = format!("vector of row {row}");
@@ -90,7 +101,9 @@ impl Tail {
             (rows, kept) = (rows + last.rows.len(), kept - 1);
         }
         let mut chunk = Chunk::new(rows, self.dim, ask)?;
-        for joined in self.chunks.drain(kept..) {
+        let is_outlined = self.chunks.iter().any(|chunk| chunk.outline.get().is_some());
+        let joined: Vec<_> = self.chunks.drain(kept..).collect();
+        for joined in &joined {
             chunk.rows.extend_from_slice(&joined.rows);
             chunk.vectors.extend_from_slice(&joined.vectors);
             chunk.norms.extend_from_slice(&joined.norms);
@@ -102,6 +115,10 @@ impl Tail {
             chunk.rows.push(*row);
             chunk.vectors.extend_from_slice(vector);
         }
+        if is_outlined {
+            let known: Vec<_> = joined.iter().map_while(|joined| joined.outline.get()).collect();
+            chunk.outline.draw(&chunk.block(self.dim, self.metric)?, self.metric, &known, ask_outline);
+        }
         self.chunks.push(Arc::new(chunk));
         Ok(())
     }
@@ -109,9 +126,7 @@ impl Tail {
     /// Its rows as blocks for the exact search, with outlines where that is likely to be worth it; `ask` grants their memory.
     pub(crate) fn blocks<'a>(&'a self, ask: Ask<'a>) -> impl Iterator<Item = Result<Outlined<'a>>> {
         self.chunks.iter().map(move |chunk| {
-            let norms = (self.metric == Metric::Cosine).then_some(chunk.norms.as_slice());
-            let block = Block::new(&chunk.vectors, self.dim, norms, Rows::Listed(&chunk.rows))?;
-            Ok(chunk.outline.outlined(block, self.metric, ask))
+            Ok(chunk.outline.outlined(chunk.block(self.dim, self.metric)?, self.metric, ask))
         })
     }
 
@@ -140,12 +155,14 @@ mod tests {
 
     use super::*;
 
+    const GRANTED: Ask<'static> = &|_| Ok(Box::new(()));
+
     #[test]
     fn many_small_appends_make_few_chunks_and_older_views_stay() {
         let mut tail = Tail::new(2, Metric::Cosine);
         let mut old = None;
         for row in 0..1000_u16 {
-            tail.append(&[(u64::from(row), vec![f32::from(row), 1.0])], &|_| Ok(Box::new(()))).unwrap();
+            tail.append(&[(u64::from(row), vec![f32::from(row), 1.0])], GRANTED, GRANTED).unwrap();
             if row == 499 {
                 old = Some(tail.clone());
             }
@@ -155,7 +172,7 @@ mod tests {
         assert_eq!(tail.vector(700), Some([700.0, 1.0].as_slice()));
         let old = old.unwrap();
         assert_eq!((old.len(), old.vector(700)), (500, None));
-        assert!(tail.append(&[(1000, vec![1.0])], &|_| Ok(Box::new(()))).is_err());
+        assert!(tail.append(&[(1000, vec![1.0])], GRANTED, GRANTED).is_err());
     }
 
     struct Part(Arc<AtomicU64>, u64);
@@ -175,7 +192,7 @@ mod tests {
         };
         let mut tail = Tail::new(3, Metric::Cosine);
         for row in 0..100_u16 {
-            tail.append(&[(u64::from(row), vec![1.0, 2.0, f32::from(row)])], &ask).unwrap();
+            tail.append(&[(u64::from(row), vec![1.0, 2.0, f32::from(row)])], &ask, GRANTED).unwrap();
             let allocated = |chunk: &Arc<Chunk>| {
                 8 * chunk.rows.capacity() + 4 * (chunk.vectors.capacity() + chunk.norms.capacity())
             };
@@ -184,6 +201,46 @@ mod tests {
         drop(tail);
         assert_eq!(held.load(Ordering::Relaxed), 0);
         let refused = |_| Err(Error::Memory { what: "the tail".into(), needs: 24, left: 0 });
-        assert!(Tail::new(3, Metric::L2).append(&[(1, vec![0.0; 3])], &refused).is_err());
+        assert!(Tail::new(3, Metric::L2).append(&[(1, vec![0.0; 3])], &refused, GRANTED).is_err());
+    }
+
+    #[test]
+    fn new_rows_have_outlines_where_those_before_have() {
+        let row = |row: u16| (u64::from(row), vec![f32::from(row).sin(), f32::from(row).cos(), 1.0]);
+        let drawn = |tail: &Tail| -> Vec<_> {
+            tail.chunks
+                .iter()
+                .map(|chunk| chunk.outline.get().map(|outline| format!("{outline:?}")))
+                .collect()
+        };
+        let mut tail = Tail::new(3, Metric::L2);
+        tail.append(&(0..100).map(row).collect::<Vec<_>>(), GRANTED, GRANTED).unwrap();
+        assert_eq!(drawn(&tail), [None], "nobody has scanned it");
+        for _ in 0..2 {
+            assert!(tail.blocks(GRANTED).all(|block| block.is_ok()));
+        }
+        let refused = |bytes| Err(Error::Memory { what: "an outline".into(), needs: bytes, left: 0 });
+        let mut without = tail.clone();
+        without.append(&(100..200).map(row).collect::<Vec<_>>(), GRANTED, &refused).unwrap();
+        assert_eq!(drawn(&without), [None], "there is no memory for it");
+        // A few rows join those before, and many; each time all have the outline that would be drawn of them at once.
+        let mut from = 100;
+        for rows in [100, 40, 7, 200] {
+            tail.append(&(from..from + rows).map(row).collect::<Vec<_>>(), GRANTED, GRANTED).unwrap();
+            from += rows;
+            let mut at_once = Tail::new(3, Metric::L2);
+            for chunk in &tail.chunks {
+                let rows = chunk.rows.iter().copied().zip(chunk.vectors.chunks(3).map(<[f32]>::to_vec));
+                let rows: Vec<_> = rows.collect();
+                let mut one = Tail::new(3, Metric::L2);
+                one.append(&rows, GRANTED, GRANTED).unwrap();
+                for _ in 0..2 {
+                    assert!(one.blocks(GRANTED).all(|block| block.is_ok()));
+                }
+                at_once.chunks.extend(one.chunks);
+            }
+            assert_eq!(drawn(&tail), drawn(&at_once), "{rows} more");
+        }
+        assert_eq!(tail.len(), usize::from(from));
     }
 }

@@ -52,6 +52,11 @@ impl TopK {
         scores.iter().filter(|&&score| score < floor.score).count() < scores.len()
     }
 
+    /// Whether it has as many as are wanted, and knows the worst of them, or of those that it had.
+    pub(crate) fn is_full(&self) -> bool {
+        self.floor.is_some()
+    }
+
     /// What scores less cannot be among the k best any more.
     pub(crate) fn floor(&self) -> f32 {
         self.floor.map_or(f32::NEG_INFINITY, |floor| floor.score)

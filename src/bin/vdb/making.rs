@@ -27,8 +27,8 @@ pub(crate) struct Making {
     #[arg(long)]
     metric: Option<Metric>,
     /// The index of each segment. `exact`: none. From 1,000 vectors on: `sq8`, `sq4`: a scan of codes of eight or four bits
-    /// a value; `hnsw`, `hnsw-sq8`, `hnsw-f32`: a graph of neighbours over values of 16, 8 or 32 bits. `auto`: from 10,000
-    /// vectors on `hnsw-sq8`, or `sq4` where the memory budget does not allow a graph
+    /// a value; `hnsw`, `hnsw-sq8`, `hnsw-f32`: a graph of neighbours over values of 16, 8 or 32 bits. `auto`: in a
+    /// store of 10,000 vectors or more, from 5,000 in a segment on `hnsw-sq8`, or `sq4` where the memory budget does not allow a graph
     #[arg(long, default_value = "auto", value_name = "KIND", value_parser = index())]
     index: IndexKind,
     /// How the values of vectors are stored: `f32`, as given; `f16`, in half the space, rounded to three digits

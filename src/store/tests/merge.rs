@@ -83,8 +83,8 @@ fn a_merge_of_segments_that_are_gone_gives_up_its_pages() {
             Some(merge::run(&other, Goal::Packed, all, MergeReport::default(), &Control::new())?);
         Ok(())
     };
-    let late = merge::merge_some(&store, blobs, &sources, rows_max, &Control::new(), &overtake);
-    assert!(!late.unwrap(), "it replaced segments that were gone");
+    let late = merge::merge_some(&store, blobs, &sources, (rows_max, false), &Control::new(), &overtake);
+    assert!(late.unwrap().is_none(), "it replaced segments that were gone");
     assert_eq!(report.into_inner().unwrap().map(|report| report.merges), Some(1));
     let stats = store.stats().unwrap();
     assert_eq!(stats.segments.len(), 1);

@@ -4,6 +4,7 @@ mod crash;
 mod filters;
 mod hostile;
 mod merge;
+mod pace;
 mod text;
 mod text_damage;
 mod workload;

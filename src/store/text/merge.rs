@@ -10,7 +10,7 @@ use crate::storage::{BlobRecord, Unnamed};
 use crate::store::memory::Component;
 use crate::store::merge::Goal;
 use crate::store::snapshot::Blobs;
-use crate::store::{Control, OpenOptions, Store, WriteTxn};
+use crate::store::{Control, OpenOptions, Store};
 use crate::text::memory;
 use crate::text::segment::{Layout, ROWS_MAX, Segment};
 use crate::text::write::merge;
@@ -83,7 +83,7 @@ fn publish(
     unnamed: Unnamed,
     control: &Control,
 ) -> Result<bool> {
-    let mut txn = WriteTxn::begin(store, control)?;
+    let mut txn = store.publish(control)?;
     let is_published = txn.change(|tables, state| {
         for source in sources {
             let found: Option<TextSegmentRecord> = tables.find(Table::TextSegments, &key(source.id()))?;

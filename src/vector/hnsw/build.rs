@@ -16,7 +16,7 @@ use crate::vector::pieces;
 use crate::vector::sketch::{self, Basis, Sketches};
 
 /// The rows that a thread links at a time; between two such pieces it can be stopped.
-pub(super) const PIECE_ROWS: usize = 16;
+pub(super) const PIECE_ROWS: usize = 4;
 /// The bytes of vectors that a thread encodes at a time.
 const ENCODE_BYTES: usize = 256 << 10;
 

@@ -22,7 +22,7 @@ fn owner(row: u64) -> u64 {
 fn with(metric: Metric, dim: usize, vectors: &[f32], check: impl Fn(Block<'_>, Outlined<'_>)) {
     let norms: Vec<f32> = vectors.chunks_exact(dim).map(inverse_norm).collect();
     let block = Block::new(vectors, dim, Some(&norms), Rows::From(10)).unwrap();
-    let outline = Outline::draw(&block, metric, Box::new(()));
+    let outline = Outline::draw(&block, metric, &[], Box::new(()));
     check(block, Outlined::new(block, Some(&outline)));
 }
 

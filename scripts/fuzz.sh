@@ -24,7 +24,7 @@ libraries="-Clink-arg=-Wl,--whole-archive -Clink-arg=$(cc -print-file-name=libas
     -Clink-arg=-lgomp -Clink-arg=-llapack -Clink-arg=-lblas"
 export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16
 
-for name in superblock catalog_rows codes index; do
+for name in superblock catalog_rows codes index file; do
     # shellcheck disable=SC2086 # a list of words
     cargo rustc --release --locked --manifest-path fuzz/Cargo.toml --target "$host" --bin "$name" -- $libraries
     mkdir -p "fuzz/corpus/$name" "fuzz/artifacts/$name"

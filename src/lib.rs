@@ -69,6 +69,11 @@ pub mod fuzz {
         crate::vector::hnsw::hostile::fuzz_index(bytes);
     }
 
+    /// Words by which the index in a file is damaged, under checksums that are right, and then searched.
+    pub fn file(bytes: &[u8]) {
+        crate::store::hostile::fuzz_file(bytes);
+    }
+
     /// Any bytes as a superblock.
     pub fn superblock(bytes: &[u8]) {
         crate::storage::fuzz_superblock(bytes);

@@ -48,6 +48,8 @@ pub(crate) struct Recording {
     pub(crate) ops: Option<Vec<Op>>,
     /// After how many more writes writing fails, if it is to fail.
     pub(crate) fail_after: Option<usize>,
+    /// Whether the next write fails, and no other.
+    pub(crate) fail_once: bool,
     /// The name of the thread in which writing fails.
     pub(crate) fail_in: Option<&'static str>,
 }
@@ -86,6 +88,9 @@ impl RecordingFile {
 
     fn act(&self, op: Op) -> io::Result<()> {
         let mut recording = self.recording();
+        if std::mem::take(&mut recording.fail_once) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if recording.fail_in.is_some() && recording.fail_in == std::thread::current().name() {
             return Err(io::ErrorKind::StorageFull.into());
         }

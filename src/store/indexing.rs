@@ -261,7 +261,8 @@ pub(super) fn build_missing(
 }
 
 /// Builds the index that a segment is to have before it is published: those that it takes the place of are searched by theirs
-/// meanwhile. Nothing where it is to have none, and where it has to be published before.
+/// meanwhile. Nothing where it is to have none, and where it has to be published before, whatever the reason: what hinders its
+/// building is told when it is built after that.
 pub(super) fn build_ahead(
     store: &Store,
     container: &Arc<Container>,
@@ -278,11 +279,7 @@ pub(super) fn build_ahead(
     let step = |done| control.step("index", done, Some(rows)).and_then(|()| watch.step());
     let built = build(store, container, (segment, metric), how, &step);
     watch.add_to(report);
-    match built {
-        Ok(draft) => draft.map(BlobDraft::finish).transpose(),
-        Err(Error::Cancelled) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(built.ok().flatten().and_then(|draft| draft.finish().ok()))
 }
 
 /// How far the building of indexes came.

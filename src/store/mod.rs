@@ -10,6 +10,8 @@ mod exchange;
 mod explain;
 mod fields;
 mod hit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod ids;
 mod import;
 mod indexes;

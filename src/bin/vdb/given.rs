@@ -1,6 +1,7 @@
 //! Values that are typed, or come from a file or standard input: `@FILE`, `@-`, `-`.
 
 use std::io::{self, Read, StdinLock};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -88,14 +89,10 @@ pub(crate) fn vector_of(document: &Document) -> Option<Vec<f32>> {
     document.parts().iter().find_map(|part| part.vector.clone())
 }
 
-/// Ids that were typed; `-` alone stands for the lines of standard input.
-pub(crate) fn ids(words: &[String]) -> Result<Vec<String>> {
-    if words != ["-"] {
-        return Ok(words.to_vec());
-    }
-    let (mut lines, mut ids) = (Lines::open("-")?, Vec::new());
-    while let Some(line) = lines.next_line()? {
-        ids.push(line.value);
-    }
-    Ok(ids)
+/// Ids that were typed; `-` alone stands for the lines of standard input, which are read as they are asked for.
+pub(crate) fn ids(words: &[String]) -> Result<impl Iterator<Item = Result<String>>> {
+    let (mut lines, typed) =
+        if words == ["-"] { (Some(Lines::open("-")?), Vec::new()) } else { (None, words.to_vec()) };
+    let read = iter::from_fn(move || Some(lines.as_mut()?.next_line().transpose()?.map(|line| line.value)));
+    Ok(typed.into_iter().map(Ok).chain(read))
 }

@@ -8,14 +8,17 @@ const DIM: u16 = 4;
 /// The vectors of so many rows fill the tail.
 const TAIL_ROWS: u16 = 400;
 
-/// A store whose segments all are to have indexes.
-fn create() -> Store {
-    let options = OpenOptions::new()
+/// Of a store whose segments all are to have indexes.
+fn options() -> OpenOptions {
+    OpenOptions::new()
         .background(Background::None)
         .index(IndexKind::Sq8)
         .index_rows_min(100)
-        .tail_bytes_max(usize::from(TAIL_ROWS) * usize::from(DIM) * size_of::<f32>());
-    create_on(&RecordingFile::new(Vec::new()), options)
+        .tail_bytes_max(usize::from(TAIL_ROWS) * usize::from(DIM) * size_of::<f32>())
+}
+
+fn create() -> Store {
+    create_on(&RecordingFile::new(Vec::new()), options())
 }
 
 fn document(n: u16) -> Document {
@@ -53,7 +56,11 @@ fn merge_all(store: &Store, control: &Control) -> Result<MergeReport> {
 
 /// A store of four segments, three of which have an index.
 fn four_segments() -> Store {
-    let store = create();
+    four_segments_on(&RecordingFile::new(Vec::new()))
+}
+
+fn four_segments_on(file: &RecordingFile) -> Store {
+    let store = create_on(file, options());
     add(&store, 3);
     assert_eq!(merge_all(&store, &Control::new()).unwrap().indexes, 3);
     add(&store, 1);
@@ -94,6 +101,24 @@ fn a_merge_is_kept_when_the_building_of_its_index_is_stopped() {
     assert_sound(&store, 4);
     assert_eq!(merge_all(&store, &Control::new()).unwrap().indexes, 1);
     assert_sound(&store, 4);
+}
+
+#[test]
+fn a_merge_is_kept_when_its_index_cannot_be_written() {
+    let file = RecordingFile::new(Vec::new());
+    let store = four_segments_on(&file);
+    let is_done = Mutex::new(false);
+    let disk = file.clone();
+    let control = Control::new().on_progress(move |progress| {
+        if progress.stage == "index" && !std::mem::replace(&mut *hold(&is_done), true) {
+            disk.recording().fail_once = true;
+        }
+    });
+    let report = merge_all(&store, &control).unwrap();
+    assert_eq!((report.merges, report.indexes, indexed(&store)), (1, 1, (1, 1)), "built after it");
+    assert_sound(&store, 4);
+    drop(store);
+    assert_sound(&open_on(&file, options()).unwrap(), 4);
 }
 
 #[test]

@@ -47,8 +47,13 @@ impl Args {
                 hint: Some("give ids, --filter, --where, or --all".into()),
             }),
             (false, false, false) => {
-                let (mut ids, mut seen) = (given::ids(&self.ids)?, HashSet::new());
-                ids.retain(|id| seen.insert(id.clone()));
+                let (mut ids, mut seen) = (Vec::new(), HashSet::new());
+                for id in given::ids(&self.ids)? {
+                    let id = id?;
+                    if seen.insert(id.clone()) {
+                        ids.push(id);
+                    }
+                }
                 Ok(Which::Named(ids))
             }
             (true, true, _) => {

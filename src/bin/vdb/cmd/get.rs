@@ -29,6 +29,7 @@ pub(crate) fn run(args: &Args, globals: &Globals, output: &mut Output) -> Result
     let snapshot = open::to_read(&args.file, globals)?.snapshot()?;
     let mut missing = 0_usize;
     for id in given::ids(&args.ids)? {
+        let id = id?;
         let found = if args.with_vector { snapshot.get_with_vectors(&id)? } else { snapshot.get(&id)? };
         if let Some(document) = found {
             output.document(&document, args.with_vector, Shown(&document, Extent::Whole))?;

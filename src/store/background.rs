@@ -7,7 +7,7 @@ use super::memory::{Component, THREAD_BYTES};
 use super::merge::{self, MergeLimits};
 use super::nearest::prepare;
 use super::pace::Pace;
-use super::{Background, CancelToken, Control, Inner, Store, recall};
+use super::{Background, CancelToken, Control, Inner, Store};
 use crate::error::{Error, Result};
 use crate::storage::{hold, process};
 
@@ -120,7 +120,9 @@ impl Shared {
             // Without an owner: what this thread holds does not keep the thread alive.
             let store = Store { owner: None, inner };
             let pace = Pace::new(&store);
-            let result = tend(&store, &control.clone().on_progress(move |_| pace.step()));
+            let paced = control.clone().on_progress(move |_| pace.step());
+            let result = merge::merge(&store, &MergeLimits::default(), &paced).map(drop);
+            drop(paced);
             drop(store);
             self.note(result);
         }
@@ -156,15 +158,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// Merges what is due, looks whether the indexes are as good as they were, and builds those that are missing or worn.
-fn tend(store: &Store, control: &Control) -> Result<()> {
-    merge::merge(store, &MergeLimits::default(), control)?;
-    if recall::look(store, control)? {
-        merge::merge(store, &MergeLimits::default(), control)?;
-    }
-    Ok(())
 }
 
 /// An error with its causes.

@@ -50,7 +50,7 @@ pub(super) fn compact(store: &Store, control: &Control) -> Result<CompactReport>
     seal(store)?;
     let all = Allowance::new(&MergeLimits::default());
     let mut merged = merge::run(store, Goal::Packed, all, MergeReport::default(), control)?;
-    recall::look(store, control)?;
+    recall::look(store, all, merged.rows, control)?;
     indexing::build_missing(store, u64::MAX, all, &mut merged, control)?;
     report.indexes_built = merged.indexes;
     catalog::fold(&*store.file()?)?;

@@ -10,7 +10,7 @@ use super::snapshot::Blobs;
 use super::text;
 use super::vectors::name;
 use super::view::View;
-use super::{Control, OpenOptions, Store, indexing};
+use super::{Control, OpenOptions, Store, indexing, recall};
 use crate::catalog::{self, SegmentRecord, Table};
 use crate::codec::{key, to_u64, to_usize};
 use crate::error::{Error, Result};
@@ -161,18 +161,24 @@ pub(super) fn sparse(store: &Store, this: &Segment) -> Result<Sparse> {
     Ok(if is_other { Sparse::Other } else { Sparse::None })
 }
 
-/// Merges what is due and builds the indexes that are missing.
+/// Merges what is due, builds the indexes that are missing, looks whether the others are as good as they were, and builds those anew that
+/// are not.
 pub(super) fn merge(store: &Store, limits: &MergeLimits, control: &Control) -> Result<MergeReport> {
     let _alone = store.merge_alone()?;
     let allowance = Allowance::new(limits);
-    let mut report = MergeReport::default();
+    let (mut report, mut has_looked) = (MergeReport::default(), false);
     loop {
         report = run(store, Goal::Tiers, allowance, report, control)?;
-        if report.waiting > 0
-            || indexing::build_missing(store, u64::MAX, allowance, &mut report, control)? == Built::All
-        {
+        if report.waiting > 0 {
             return Ok(report);
         }
+        if indexing::build_missing(store, u64::MAX, allowance, &mut report, control)? == Built::UntilMerged {
+            continue;
+        }
+        if has_looked || !recall::look(store, allowance, report.rows, control)? {
+            return Ok(report);
+        }
+        has_looked = true;
     }
 }
 

@@ -352,8 +352,8 @@ impl Store {
         check::check(self, level, control)
     }
 
-    /// Merges, in the calling thread, the segments whose merge is due, then builds the indexes that are missing, as far as
-    /// `limits` allow. A store opened with [`Background::Thread`], the default, does so by itself.
+    /// Merges, in the calling thread, the segments whose merge is due, then builds the indexes that are missing, and those anew whose
+    /// recall has fallen, as far as `limits` allow. A store opened with [`Background::Thread`], the default, does so by itself.
     ///
     /// Others read and write meanwhile. Memory: 24 bytes a row, at most an eighth of the budget. Cost: each vector is
     /// written a logarithm of times in all, each time into a segment three times as large.

@@ -1,18 +1,20 @@
 //! Whether indexes still keep what was measured when they were built: a few of their rows are searched for.
 
 use std::num::NonZero;
+use std::time::Duration;
 
 use roaring::RoaringTreemap;
 
 use super::explain::Plan;
 use super::memory::Component;
+use super::merge::Allowance;
 use super::nearest::{ByIndex, Search, Used};
 use super::plan::SearchPath;
 use super::snapshot::Blobs;
 use super::{Control, Store, selection};
 use crate::catalog::{self, SampleRecord};
 use crate::codec::{to_u64, to_usize};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::vector::exact::{Query, Selection, scan};
 use crate::vector::hnsw::{Curve, PART_BYTES};
 use crate::vector::index::Recipe;
@@ -27,8 +29,13 @@ const PROMISED: f32 = 0.95;
 const FALLEN: f32 = 0.02;
 /// So many times its standard error, a recall may be other than it is by chance.
 const ERRORS: f32 = 2.0;
+/// The bytes of vectors that are taken to be compared in a millisecond, cautiously.
+const BYTES_PER_MS: u64 = (4 << 30) / 1000;
 /// A segment is looked at again when one more in so many of its rows has died.
 const DEAD_PARTS: u64 = 10;
+
+/// Called with the rows that are done.
+type Step<'a> = &'a dyn Fn(u64) -> Result<()>;
 
 /// Whether an index of which this was found should be built anew. It is only once: what then is no better has no better.
 pub(super) fn is_worn(sample: &SampleRecord) -> bool {
@@ -47,11 +54,11 @@ pub(super) fn note(sample: &SampleRecord) -> Option<String> {
 }
 
 /// Looks at each index that was not looked at since it was built, or since many of its rows died, and keeps what it finds in
-/// the file; returns whether one is worn, or damaged.
+/// the file; returns whether one is worn, or damaged. What `allowance` does not allow after `done` rows is left for another time.
 ///
 /// Cost: the checksums of each index, once in a process; 32 exact searches, in the caches, and as many by the index; eight
 /// times as many in doubt. Durable: as any commit.
-pub(super) fn look(store: &Store, control: &Control) -> Result<bool> {
+pub(super) fn look(store: &Store, allowance: Allowance, done: u64, control: &Control) -> Result<bool> {
     let snapshot = store.snapshot()?;
     let before = catalog::samples(snapshot.txn())?;
     let blobs = snapshot.into_blobs();
@@ -68,10 +75,21 @@ pub(super) fn look(store: &Store, control: &Control) -> Result<bool> {
         if more.is_some_and(|more| more < segment.count().div_ceil(DEAD_PARTS)) {
             continue;
         }
+        let Some(due) = allowance.of(done, segment.count(), time(segment)) else { continue };
         let known = before.get(&segment.id()).filter(|known| known.blob != index.blob());
         let before = known.and_then(|known| if is_worn(known) { Some(known.recall) } else { known.before });
-        if let Some(recall) = measure(&blobs, segment, control)? {
-            found.push((segment.id(), SampleRecord { blob: index.blob(), dead, recall, before }));
+        let step = |done| {
+            control.step("recall", done, Some(segment.count()))?;
+            due.step()
+        };
+        match measure(&blobs, segment, &step) {
+            Ok(Some(recall)) => {
+                found.push((segment.id(), SampleRecord { blob: index.blob(), dead, recall, before }));
+            }
+            Ok(None) => {}
+            // Too late.
+            Err(Error::Cancelled) if !control.is_cancelled() => {}
+            Err(error) => return Err(error),
         }
     }
     keep(store, &found)?;
@@ -84,6 +102,12 @@ pub(super) fn look(store: &Store, control: &Control) -> Result<bool> {
         .indexes
         .values()
         .any(|index| index.get().is_err() || index.sample().is_some_and(|sample| is_worn(&sample))))
+}
+
+/// How long a look is taken to need, cautiously.
+fn time(segment: &Segment) -> Duration {
+    let bytes = QUERIES[0].saturating_mul(segment.count()).saturating_mul(segment.vector_bytes());
+    Duration::from_millis(bytes / BYTES_PER_MS)
 }
 
 /// Writes what was found, unless an index is another by now.
@@ -106,10 +130,10 @@ fn keep(store: &Store, found: &[(u64, SampleRecord)]) -> Result<()> {
 }
 
 /// The part of the ten nearest that the index of a segment finds; nothing where it promises none.
-fn measure(blobs: &Blobs, segment: &Segment, control: &Control) -> Result<Option<f32>> {
+fn measure(blobs: &Blobs, segment: &Segment, step: Step<'_>) -> Result<Option<f32>> {
     let mut measured = None;
     for queries in QUERIES {
-        let Some((recall, error)) = measure_by(blobs, segment, queries, control)? else { break };
+        let Some((recall, error)) = measure_by(blobs, segment, queries, step)? else { break };
         measured = Some(recall);
         if (recall - (PROMISED - FALLEN)).abs() > ERRORS * error {
             break;
@@ -119,12 +143,7 @@ fn measure(blobs: &Blobs, segment: &Segment, control: &Control) -> Result<Option
 }
 
 /// As [`measure`], by so many of its rows, with the standard error.
-fn measure_by(
-    blobs: &Blobs,
-    segment: &Segment,
-    queries: u64,
-    control: &Control,
-) -> Result<Option<(f32, f32)>> {
+fn measure_by(blobs: &Blobs, segment: &Segment, queries: u64, step: Step<'_>) -> Result<Option<(f32, f32)>> {
     let view = blobs.view();
     let Some(index) = view.indexes.get(&segment.id()) else { return Ok(None) };
     let Ok(opened) = index.get() else { return Ok(None) };
@@ -143,8 +162,8 @@ fn measure_by(
     let Ok(_grant) = blobs.store().accountant().grant(Component::Queries, "a look at a recall", needs) else {
         return Ok(None);
     };
-    let step = (segment.count() / queries).max(1);
-    let live = (0..segment.count()).step_by(to_usize(step)).map(to_usize);
+    let apart = (segment.count() / queries).max(1);
+    let live = (0..segment.count()).step_by(to_usize(apart)).map(to_usize);
     let live = live.filter(|&position| !view.dead.contains(block.row(position)));
     // A vector that no query can be, as zero under cosine, is left out.
     let queries: Vec<(u64, Query)> = live
@@ -158,7 +177,7 @@ fn measure_by(
     let mut exact = vec![TopK::new(Curve::NEAREST); queries.len()];
     let rows = (PART_BYTES / block.vector_bytes()).max(1);
     for start in (0..block.len()).step_by(rows) {
-        control.step("recall", to_u64(start), Some(segment.count()))?;
+        step(to_u64(start))?;
         let part = block.slice(start..block.len().min(start + rows));
         for ((_, query), top) in queries.iter().zip(&mut exact) {
             scan(&part, query, &selection, &|row| view.owner(row), top)?;

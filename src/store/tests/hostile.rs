@@ -1,6 +1,7 @@
 //! Indexes with wrong contents under checksums that are right, in a store.
 
 use std::num::NonZero;
+use std::time::Duration;
 
 use super::*;
 use crate::catalog;
@@ -8,6 +9,7 @@ use crate::codec::to_u64;
 use crate::storage::{BlobDraft, Naming};
 use crate::store::hostile::{Hostile, Outcome};
 use crate::store::indexing::publish;
+use crate::store::merge::Allowance;
 use crate::vector::hnsw::hostile::words_from;
 use crate::vector::hnsw::in_memory::build_in_memory;
 use crate::vector::hnsw::{Codes, Params, Sections};
@@ -57,7 +59,11 @@ fn a_worn_index_is_noticed_and_built_anew() {
     assert!(publish(&store, &container, &segment, draft).unwrap());
     drop(snapshot);
     assert_eq!(store.stats().unwrap().segments[0].note, None);
-    assert!(recall::look(&store, &Control::new()).unwrap());
+    // No time is no time for a look, either.
+    let nothing = MergeLimits { rows: 0, time: Duration::ZERO };
+    assert_eq!(store.merge(&nothing, &Control::new()).unwrap().indexes, 0);
+    assert_eq!(store.stats().unwrap().segments[0].sampled_recall, None);
+    assert!(recall::look(&store, Allowance::new(&MergeLimits::default()), 0, &Control::new()).unwrap());
     let stats = |store: &Store| {
         let segment = store.stats().unwrap().segments.remove(0);
         (segment.sampled_recall.unwrap(), segment.note.unwrap())
@@ -66,7 +72,7 @@ fn a_worn_index_is_noticed_and_built_anew() {
     assert!(fallen.0 < 0.5 && fallen.1.contains("it is built anew"), "{fallen:?}");
     // Whoever opens the file sees it, too.
     assert_eq!(stats(&OpenOptions::new().read_only(true).open(&path).unwrap()), fallen);
-    assert_eq!(store.compact(&Control::new()).unwrap().indexes_built, 1);
+    assert_eq!(store.merge(&MergeLimits::default(), &Control::new()).unwrap().indexes, 1);
     let query = Query::vector(vector(&mut words));
     let exact = store.search(&query.clone().exact()).unwrap();
     let found = store.search(&query).unwrap();

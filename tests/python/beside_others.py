@@ -27,8 +27,12 @@ def load():
 def tasks():
     names = {}
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/comm") as name:
-            names[task] = name.read().strip()
+        try:
+            with open(f"/proc/self/task/{task}/comm") as name:
+                names[task] = name.read().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            # It has ended meanwhile.
+            pass
     return names
 
 

@@ -46,7 +46,7 @@ awk 'NR % 200 == 1' all.jsonl | sed 's/.*"vector": /{"vector": /' >queries.jsonl
 "$vdb" import here.vdb most.jsonl --model none --index hnsw-sq8 --quiet >/dev/null
 "$vdb" search here.vdb --queries queries.jsonl --recall 0.9 --json --explain | grep -q '"path":"hnsw"' ||
     fail "the graph is not searched"
-"$vdb" search here.vdb --queries queries.jsonl --recall 0.8 --json --explain | grep -q '"path":"codes"' ||
+"$vdb" search here.vdb --queries queries.jsonl --recall 0.5 --json --explain | grep -q '"path":"codes"' ||
     fail "the sketches are not scanned"
 cp here.vdb before.vdb
 
@@ -81,7 +81,7 @@ for store in here there; do
     on Haswell add $store.vdb - --quiet <rest.jsonl >/dev/null || fail "Haswell: $(cat stderr)"
     on Haswell check $store.vdb --deep >/dev/null || fail "Haswell: $(cat stderr)"
     "$vdb" check $store.vdb --deep >/dev/null
-    for flags in "--recall 0.8" "--recall 0.9" "--exact" "--exact --where n<200"; do
+    for flags in "--recall 0.5" "--recall 0.8" "--recall 0.9" "--exact" "--exact --where n<200"; do
         # shellcheck disable=SC2086
         "$vdb" search $store.vdb --queries queries.jsonl --json $flags >native
         # shellcheck disable=SC2086

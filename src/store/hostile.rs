@@ -15,7 +15,7 @@ use crate::vector::hnsw::{Codes, Params};
 use crate::vector::segment::Segment;
 
 /// So many that the planner takes the graph.
-const ROWS: usize = 6000;
+pub(super) const ROWS: usize = 6000;
 const DIM: usize = 16;
 
 /// A store in a file in memory, and what its index should be.
@@ -45,8 +45,17 @@ pub(crate) fn fuzz_file(bytes: &[u8]) {
     hostile.attempt(&mut words).expect("an index can be wrong, no search fails for it");
 }
 
-fn vector(words: Words<'_>) -> Vec<f32> {
-    (0..DIM).map(|_| number(words() >> 8)).collect()
+pub(super) fn vector(words: Words<'_>) -> Vec<f32> {
+    (0..DIM).map(|_| number(words() >> 16)).collect()
+}
+
+/// Makes these bytes the index of a segment, with checksums that are right.
+pub(super) fn put(store: &Store, segment: &Segment, bytes: &[u8]) -> Result<()> {
+    let container = Arc::clone(&store.file()?.container);
+    let draft = BlobDraft::new(&container, to_u64(bytes.len()), Naming::AfterSync)?;
+    draft.write_at(bytes, 0)?;
+    assert!(publish(store, &container, segment, draft)?, "nobody merges");
+    Ok(())
 }
 
 impl Hostile {
@@ -74,10 +83,7 @@ impl Hostile {
         let Hostile { store, segment, sound } = self;
         let mut bytes = sound.to_vec();
         damage(&mut bytes, words);
-        let container = Arc::clone(&store.file()?.container);
-        let draft = BlobDraft::new(&container, to_u64(bytes.len()), Naming::AfterSync)?;
-        draft.write_at(&bytes, 0)?;
-        assert!(publish(store, &container, segment, draft)?, "nobody merges");
+        put(store, segment, &bytes)?;
         let query = Query::vector(vector(words)).recall(0.5);
         let exact = store.search(&query.clone().exact())?;
         let found = store.snapshot()?.explain(&query)?;

@@ -12,8 +12,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use super::turns::{Share, Work};
-use super::{Store, indexing};
-use crate::codec::to_u64;
+use super::{Store, indexing, merge};
 
 /// The time between two looks at what waits for an index.
 const LOOK: Duration = Duration::from_millis(50);
@@ -96,7 +95,7 @@ fn waiting(store: &Store) -> Option<(u64, u64)> {
     let snapshot = store.snapshot().ok()?;
     let (view, options) = (snapshot.view(), store.options());
     let few = indexing::rows_min(indexing::kind(snapshot.txn()).ok()?, view, options)?;
-    let full = to_u64(options.tail_max() / (4 * view.dim()?));
+    let full = merge::bounds(view, options)?.rows_min;
     let scanned = view.segments.iter().filter(|segment| !view.indexes.contains_key(&segment.id()));
     let rows = scanned.map(|segment| segment.count()).sum::<u64>() + view.counters.tail_rows;
     Some((rows, few.max(full)))

@@ -3,7 +3,7 @@
 //! Beside them the thread that merges and builds indexes: writers leave time to it, and it steps aside while they write.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Control;
@@ -108,14 +108,13 @@ impl Turns {
                 self.changed.notify_all();
                 return Err(Error::Cancelled);
             }
-            let waited = self.changed.wait_timeout(line, wait.min(PATIENCE));
-            line = waited.unwrap_or_else(PoisonError::into_inner).0;
+            line = self.wait(line, wait.min(PATIENCE));
         }
         line.waiting.pop_front();
         (line.is_taken, line.last) = (true, own);
         let came = Instant::now();
         while line.is_working && line.publishing == 0 && came.elapsed() < self.aside_max {
-            line = self.changed.wait_timeout(line, self.aside_max).unwrap_or_else(PoisonError::into_inner).0;
+            line = self.wait(line, self.aside_max);
         }
         Ok(self.turn(true))
     }
@@ -131,8 +130,7 @@ impl Turns {
         line.publishing += 1;
         self.changed.notify_all();
         while line.is_taken && !control.is_cancelled() {
-            let waited = self.changed.wait_timeout(line, PATIENCE);
-            line = waited.unwrap_or_else(PoisonError::into_inner).0;
+            line = self.wait(line, PATIENCE);
         }
         line.publishing -= 1;
         if line.is_taken {
@@ -140,6 +138,11 @@ impl Turns {
         }
         (line.is_taken, line.last) = (true, own);
         Ok(self.turn(false))
+    }
+
+    /// Waits until something changes, and not longer.
+    fn wait<'a>(&self, line: MutexGuard<'a, Line>, most: Duration) -> MutexGuard<'a, Line> {
+        self.changed.wait_timeout(line, most).unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn turn(self: &Arc<Self>, counts: bool) -> Turn {
@@ -191,8 +194,7 @@ impl Work {
             }
             line.is_working = false;
             self.0.changed.notify_all();
-            let waited = self.0.changed.wait_timeout(line, self.0.aside_max);
-            line = waited.unwrap_or_else(PoisonError::into_inner).0;
+            line = self.0.wait(line, self.0.aside_max);
         }
         line.is_working = line.share.steps_aside;
     }

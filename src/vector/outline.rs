@@ -98,13 +98,8 @@ impl Drawing {
     pub(crate) fn outlined<'a>(&'a self, block: Block<'a>, metric: Metric, ask: Ask<'_>) -> Outlined<'a> {
         if self.outline.get().is_none() && block.len() >= ROWS_MIN {
             let scans = self.scans.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-            let bytes = to_u64(Outline::bytes(block.len(), block.dim()));
-            if scans > 1
-                && scans.is_power_of_two()
-                && let Ok(held) = ask(bytes)
-            {
-                // Of two that are drawn at once, one is enough.
-                let _ = self.outline.set(Outline::draw(&block, metric, &[], held));
+            if scans > 1 && scans.is_power_of_two() {
+                self.draw(&block, metric, &[], ask);
             }
         }
         Outlined::new(block, self.outline.get())
@@ -117,6 +112,7 @@ impl Drawing {
             && block.len() >= ROWS_MIN
             && let Ok(held) = ask(bytes)
         {
+            // Of two that are drawn at once, one is enough.
             let _ = self.outline.set(Outline::draw(block, metric, known, held));
         }
     }

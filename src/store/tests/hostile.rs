@@ -5,22 +5,13 @@ use std::time::Duration;
 
 use super::*;
 use crate::catalog;
-use crate::codec::to_u64;
-use crate::storage::{BlobDraft, Naming};
-use crate::store::hostile::{Hostile, Outcome};
-use crate::store::indexing::publish;
+use crate::store::hostile::{Hostile, Outcome, ROWS, put, vector};
 use crate::store::merge::Allowance;
 use crate::vector::hnsw::hostile::words_from;
 use crate::vector::hnsw::in_memory::build_in_memory;
 use crate::vector::hnsw::{Codes, Params, Sections};
 
-const ROWS: usize = 6000;
-const DIM: usize = 16;
 const ATTEMPTS: usize = 150;
-
-fn vector(words: &mut dyn FnMut() -> u32) -> Vec<f32> {
-    (0..DIM).map(|_| f32::from(u16::try_from(words() >> 16).unwrap()) / 32_768.0 - 1.0).collect()
-}
 
 /// A search sees it, says so and scans, or makes the best of what it is given.
 #[test]
@@ -45,7 +36,6 @@ fn a_worn_index_is_noticed_and_built_anew() {
     store.compact(&Control::new()).unwrap();
     let snapshot = store.snapshot().unwrap();
     let (segment, metric) = (Arc::clone(&snapshot.view().segments[0]), snapshot.view().metric);
-    let container = Arc::clone(&store.file().unwrap().container);
     let params = Params::new(Codes::F16);
     let sound =
         build_in_memory(&segment.block().unwrap(), metric, params, NonZero::<usize>::MIN, &|_| Ok(()))
@@ -54,9 +44,7 @@ fn a_worn_index_is_noticed_and_built_anew() {
     // Codes of zeros: every row is as near as any other.
     let codes = Sections::open(&bytes).unwrap().codes_range();
     bytes[codes].fill(0);
-    let draft = BlobDraft::new(&container, to_u64(bytes.len()), Naming::AfterSync).unwrap();
-    draft.write_at(&bytes, 0).unwrap();
-    assert!(publish(&store, &container, &segment, draft).unwrap());
+    put(&store, &segment, &bytes).unwrap();
     drop(snapshot);
     assert_eq!(store.stats().unwrap().segments[0].note, None);
     // No time is no time for a look, either.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::*;
 use crate::store::merge::{self, Allowance, Goal};
 
-const DIM: u16 = 4;
+pub(super) const DIM: u16 = 4;
 /// The vectors of so many rows fill the tail.
-const TAIL_ROWS: u16 = 400;
+pub(super) const TAIL_ROWS: u16 = 400;
 
-fn options(background: Background) -> OpenOptions {
+pub(super) fn options(background: Background) -> OpenOptions {
     OpenOptions::new()
         .background(background)
         .tail_bytes_max(usize::from(TAIL_ROWS) * usize::from(DIM) * size_of::<f32>())
@@ -21,7 +21,7 @@ fn document(n: u16) -> Document {
 }
 
 /// Adds so many segments.
-fn add(store: &Store, segments: u16) {
+pub(super) fn add(store: &Store, segments: u16) {
     let from = u16::try_from(store.count().unwrap()).unwrap();
     for n in 0..segments {
         let first = from + n * TAIL_ROWS;
@@ -29,11 +29,11 @@ fn add(store: &Store, segments: u16) {
     }
 }
 
-fn merge_all(store: &Store, control: &Control) -> Result<MergeReport> {
+pub(super) fn merge_all(store: &Store, control: &Control) -> Result<MergeReport> {
     store.merge(&MergeLimits::default(), control)
 }
 
-fn assert_sound(store: &Store, count: u16) {
+pub(super) fn assert_sound(store: &Store, count: u16) {
     assert_eq!(store.check(CheckLevel::Deep, &Control::new()).unwrap().damage, []);
     assert_eq!(store.count().unwrap(), u64::from(count));
     let hits = store.search(&Query::vector(vec![1.0; usize::from(DIM)]).k(10_000)).unwrap();

@@ -1,38 +1,17 @@
 //! What is done beside searches: that it hinders them little, and that nothing is lost by it.
 
+use super::merge::{self, DIM, TAIL_ROWS, add, assert_sound, merge_all};
 use super::*;
 use crate::store::pace::Pace;
 use crate::store::turns::Share;
 
-const DIM: u16 = 4;
-/// The vectors of so many rows fill the tail.
-const TAIL_ROWS: u16 = 400;
-
 /// Of a store whose segments all are to have indexes.
 fn options() -> OpenOptions {
-    OpenOptions::new()
-        .background(Background::None)
-        .index(IndexKind::Sq8)
-        .index_rows_min(100)
-        .tail_bytes_max(usize::from(TAIL_ROWS) * usize::from(DIM) * size_of::<f32>())
+    merge::options(Background::None).index(IndexKind::Sq8).index_rows_min(100)
 }
 
 fn create() -> Store {
     create_on(&RecordingFile::new(Vec::new()), options())
-}
-
-fn document(n: u16) -> Document {
-    let vector = (0..DIM).map(|m| f32::from(n) + f32::from(m * m)).collect();
-    Document::new("text").id(n.to_string()).vector(vector)
-}
-
-/// Adds so many segments.
-fn add(store: &Store, segments: u16) {
-    let from = u16::try_from(store.count().unwrap()).unwrap();
-    for n in 0..segments {
-        let first = from + n * TAIL_ROWS;
-        store.add((first..first + TAIL_ROWS).map(document)).unwrap();
-    }
 }
 
 fn search(store: &Store) -> Vec<Hit> {
@@ -43,15 +22,6 @@ fn search(store: &Store) -> Vec<Hit> {
 fn indexed(store: &Store) -> (usize, usize) {
     let segments = store.stats().unwrap().segments;
     (segments.len(), segments.iter().filter(|segment| segment.index != "exact").count())
-}
-
-fn assert_sound(store: &Store, segments: u16) {
-    assert_eq!(store.check(CheckLevel::Deep, &Control::new()).unwrap().damage, []);
-    assert_eq!(search(store).len(), usize::from(segments * TAIL_ROWS));
-}
-
-fn merge_all(store: &Store, control: &Control) -> Result<MergeReport> {
-    store.merge(&MergeLimits::default(), control)
 }
 
 /// A store of four segments, three of which have an index.
@@ -83,7 +53,7 @@ fn a_merged_segment_is_published_with_its_index() {
     let seen = hold(&seen);
     assert!(!seen.is_empty() && seen.iter().all(|&seen| seen == (4, 3)), "{seen:?}");
     assert_eq!(indexed(&store), (1, 1));
-    assert_sound(&store, 4);
+    assert_sound(&store, 4 * TAIL_ROWS);
 }
 
 #[test]
@@ -98,9 +68,9 @@ fn a_merge_is_kept_when_the_building_of_its_index_is_stopped() {
     });
     assert!(matches!(merge_all(&store, &control), Err(Error::Cancelled)));
     assert_eq!(indexed(&store), (1, 0));
-    assert_sound(&store, 4);
+    assert_sound(&store, 4 * TAIL_ROWS);
     assert_eq!(merge_all(&store, &Control::new()).unwrap().indexes, 1);
-    assert_sound(&store, 4);
+    assert_sound(&store, 4 * TAIL_ROWS);
 }
 
 #[test]
@@ -116,9 +86,9 @@ fn a_merge_is_kept_when_its_index_cannot_be_written() {
     });
     let report = merge_all(&store, &control).unwrap();
     assert_eq!((report.merges, report.indexes, indexed(&store)), (1, 1, (1, 1)), "built after it");
-    assert_sound(&store, 4);
+    assert_sound(&store, 4 * TAIL_ROWS);
     drop(store);
-    assert_sound(&open_on(&file, options()).unwrap(), 4);
+    assert_sound(&open_on(&file, options()).unwrap(), 4 * TAIL_ROWS);
 }
 
 #[test]
@@ -166,7 +136,7 @@ fn what_is_added_while_a_large_index_is_built_has_one_before() {
         let before = hold(&seen).contains(&(5, 5));
         assert_eq!(before, searches, "{:?}", hold(&seen));
         assert_eq!(indexed(&store), (2, 2));
-        assert_sound(&store, 5);
+        assert_sound(&store, 5 * TAIL_ROWS);
     }
 }
 
@@ -180,8 +150,8 @@ fn writers_leave_time_where_searches_scan_rows_without_an_index() {
     assert_eq!(pace.share().hundredths, 1_600);
     merge_all(&store, &Control::new()).unwrap();
     assert_eq!(pace.share().hundredths, 0, "all have an index");
-    let exact = OpenOptions::new().background(Background::None).index(IndexKind::Exact);
-    let exact = create_on(&RecordingFile::new(Vec::new()), exact.tail_bytes_max(1 << 10));
+    let exact = merge::options(Background::None).index(IndexKind::Exact);
+    let exact = create_on(&RecordingFile::new(Vec::new()), exact);
     add(&exact, 1);
     search(&exact);
     assert_eq!(Pace::new(&exact).share().hundredths, 0, "none will have one");

@@ -47,13 +47,9 @@ impl Args {
                 hint: Some("give ids, --filter, --where, or --all".into()),
             }),
             (false, false, false) => {
-                let (mut ids, mut seen) = (Vec::new(), HashSet::new());
-                for id in given::ids(&self.ids)? {
-                    let id = id?;
-                    if seen.insert(id.clone()) {
-                        ids.push(id);
-                    }
-                }
+                let mut ids = given::ids(&self.ids)?.collect::<Result<Vec<_>>>()?;
+                let mut seen = HashSet::new();
+                ids.retain(|id| seen.insert(id.clone()));
                 Ok(Which::Named(ids))
             }
             (true, true, _) => {
